@@ -1,0 +1,1 @@
+"""fastconv: convolutional networks on CPUs, readable to the bottom."""

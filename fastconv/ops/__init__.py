@@ -1,0 +1,1 @@
+from fastconv.reference import *
