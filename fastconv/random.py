@@ -1,0 +1,41 @@
+"""The process-wide source of randomness: weights, dropout seeds and shuffle seeds are drawn from it."""
+
+import operator
+import random as _python_random
+
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def set_random_seed(seed: int) -> None:
+    """Make everything drawn from now on reproducible.
+
+    Seeds fastconv's own generator and, as Keras does, Python's ``random`` and NumPy's legacy ``np.random``.
+
+    Args:
+        seed: integer in [0, 2**32).
+
+    Raises:
+        TypeError: the seed is not an integer.
+        ValueError: the seed is out of range.
+    """
+    global _generator
+    if isinstance(seed, bool):
+        raise TypeError("seed must be an integer, got a bool")
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in [0, 2**32), got {seed}")
+    _generator = np.random.default_rng(seed)
+    _python_random.seed(seed)
+    np.random.seed(seed)
+
+
+def generator() -> np.random.Generator:
+    """Return the process-wide generator; drawing from it advances it."""
+    return _generator
+
+
+def next_seed() -> int:
+    """Draw a seed in [0, 2**63) for something that keeps its own random state (a dropout layer, a shuffle)."""
+    return int(_generator.integers(2**63))
