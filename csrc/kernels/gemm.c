@@ -1,0 +1,170 @@
+/* C (M, N) = A (M, K) B (K, N): packed and blocked (Goto and van de Geijn, 2008), or straight from the rows of A where
+ * packing A would cost more than it saves. Every sum runs over k in one order, so the thread count changes no bit. */
+#include "tile.h"
+
+enum {
+  KC = 256,                    /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
+  MC_TILES = 6,                /* tiles of rows in a block of A: fits L2 */
+  NC = 2048,                   /* columns of B packed at a time */
+  ROWS_DEPTH = 1024,           /* deepest product computed without packing A */
+  ROWS_BYTES = 1 << 20,        /* largest packed B for that */
+  ALIASING_PITCH = 2048        /* rows of A this many bytes apart fall into the same few cache sets */
+};
+
+void FC(pad_row)(int64_t n, const real *values, real *padded) {
+  memset(padded, 0, (size_t)padded_cols(n) * sizeof(real));
+  if (values) memcpy(padded, values, (size_t)n * sizeof(real));
+}
+
+/* one panel: b (K, cols) -> packed [K][width * VL] */
+static void pack_panel(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t b_col, int width, real *packed) {
+  int64_t full = (int64_t)width * VL;
+  for (int64_t k = 0; k < K; k++, b += b_row, packed += full) {
+    if (b_col == 1)
+      memcpy(packed, b, (size_t)cols * sizeof(real));
+    else
+      for (int64_t j = 0; j < cols; j++) packed[j] = b[j * b_col];
+    if (cols < full) memset(packed + cols, 0, (size_t)(full - cols) * sizeof(real));
+  }
+}
+
+void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
+  int64_t panels = panel_count(N);
+#pragma omp parallel for num_threads(fc_threads_for(K *N)) schedule(static)
+  for (int64_t p = 0; p < panels; p++) {
+    int64_t start = panel_start(p);
+    int width = panel_width(N, p);
+    pack_panel(K, min_i64(N - start, (int64_t)width * VL), b + start * b_col, b_row, b_col, width, packed + start * K);
+  }
+}
+
+/* a (rows, K) -> packed [K][rows] */
+static void pack_rows(int64_t rows, int64_t K, const real *a, int64_t a_row, int64_t a_col, real *packed) {
+  if (a_row == 1) {
+    for (int64_t k = 0; k < K; k++, a += a_col, packed += rows) memcpy(packed, a, (size_t)rows * sizeof(real));
+    return;
+  }
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t k = 0; k < K; k++) packed[k * rows + i] = a[i * a_row + k * a_col];
+}
+
+static tile_output epilogue_output(const fc_epilogue *e, const real *bias, const real *slope) {
+  return (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = bias, .slope = slope};
+}
+
+/* A's rows are contiguous and B is small: every tile reads A through row pointers. */
+static fc_status gemm_rows(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
+                           const real *slope, real *c) {
+  int64_t padded = padded_cols(g->N);
+  real *packed = fc_alloc((size_t)(g->K * padded) * sizeof(real));
+  if (!packed) return FC_NO_MEMORY;
+  FC(pack_panels)(g->K, g->N, b, g->b_row, g->b_col, packed);
+  int64_t panels = panel_count(g->N), mr = tile_height(panel_width(g->N, 0)), tiles = ceil_div(g->M, mr);
+  int64_t block = max_i64(1, min_i64(32, ceil_div(tiles, 16)));
+#pragma omp parallel for num_threads(fc_threads_for(g->M *g->N *g->K)) schedule(dynamic)
+  for (int64_t first = 0; first < tiles; first += block)
+    for (int64_t p = 0; p < panels; p++) {
+      int width = panel_width(g->N, p), height = tile_height(width);
+      int64_t start = panel_start(p), end = min_i64(g->M, (first + block) * mr);
+      tile_output out = epilogue_output(e, bias + start, slope ? slope + start : NULL);
+      out.cols = min_i64(g->N - start, (int64_t)width * VL);
+      out.accumulate = g->accumulate;
+      for (int64_t i = first * mr; i < end; i += height) {
+        int rows = (int)min_i64(end - i, height);
+        const real *row[MR_MAX];
+        real *to[MR_MAX];
+        for (int r = 0; r < rows; r++) row[r] = a + (i + r) * g->a_row, to[r] = c + (i + r) * g->c_row + start;
+        FC(tile_rows)[width - 1][rows - 1](1, g->K, row, packed + start * g->K, to, &out);
+      }
+    }
+  fc_free(packed);
+  return FC_OK;
+}
+
+/* One block of rows against the packed columns: a (rows, depth) is packed here, by the thread that uses it. */
+static void block_of_rows(const fc_gemm *g, const real *a, int64_t rows, int64_t depth, int64_t cols,
+                          const real *packed_b, real *packed_a, tile_output out, real *c) {
+  const real *bias = out.bias, *slope = out.slope;
+  int64_t panels = panel_count(cols);
+  int packed_height = 0;
+  for (int64_t p = 0; p < panels; p++) {
+    int width = panel_width(cols, p), height = tile_height(width);
+    if (height != packed_height) {
+      for (int64_t i = 0; i < rows; i += height)
+        pack_rows(min_i64(rows - i, height), depth, a + i * g->a_row, g->a_row, g->a_col, packed_a + i * depth);
+      packed_height = height;
+    }
+    int64_t start = panel_start(p);
+    out.cols = min_i64(cols - start, (int64_t)width * VL);
+    out.bias = bias + start;
+    out.slope = slope ? slope + start : NULL;
+    for (int64_t i = 0; i < rows; i += height) {
+      int64_t mr = min_i64(rows - i, height);
+      tile_segment s = {packed_a + i * depth, packed_b + start * depth, depth};
+      FC(tile_outer)[width - 1][mr - 1](1, &s, mr, (int64_t)width * VL, c + i * g->c_row + start, g->c_row, &out);
+    }
+  }
+}
+
+static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
+                              const real *slope, const real *zeros, real *c) {
+  int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0)), blocks = ceil_div(g->M, mc);
+  int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for(g->M * g->N * g->K);
+  real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
+  real *packed_a = fc_alloc((size_t)(threads * mc * depth_max) * sizeof(real));
+  int64_t next = 0; /* packed_a is handed out in slices, one a thread */
+  if (!packed_a || !packed_b) {
+    fc_free(packed_a);
+    fc_free(packed_b);
+    return FC_NO_MEMORY;
+  }
+  for (int64_t j = 0; j < g->N; j += NC)
+    for (int64_t k = 0; k < g->K; k += KC) {
+      int64_t cols = min_i64(g->N - j, NC), depth = min_i64(g->K - k, KC);
+      int last = k + depth == g->K;
+      FC(pack_panels)(depth, cols, b + k * g->b_row + j * g->b_col, g->b_row, g->b_col, packed_b);
+      tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
+      if (!last) out.kind = FC_LINEAR;
+      out.accumulate = g->accumulate || k > 0;
+      next = 0;
+#pragma omp parallel num_threads(threads)
+      {
+        int64_t slice;
+#pragma omp atomic capture
+        slice = next++;
+#pragma omp for schedule(dynamic)
+        for (int64_t m = 0; m < blocks; m++)
+          block_of_rows(g, a + m * mc * g->a_row + k * g->a_col, min_i64(g->M - m * mc, mc), depth, cols, packed_b,
+                        packed_a + slice * mc * depth_max, out, c + m * mc * g->c_row + j);
+      }
+    }
+  fc_free(packed_a);
+  fc_free(packed_b);
+  return FC_OK;
+}
+
+fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epilogue *e, void *c) {
+  if (g->M == 0 || g->N == 0) return FC_OK;
+  int64_t padded = padded_cols(g->N);
+  real *rows = fc_alloc((size_t)(3 * padded) * sizeof(real)); /* bias, slope, zeros */
+  if (!rows) return FC_NO_MEMORY;
+  FC(pad_row)(g->N, e->bias, rows);
+  FC(pad_row)(g->N, e->slope, rows + padded);
+  FC(pad_row)(g->N, NULL, rows + 2 * padded);
+  const real *slope = e->slope ? rows + padded : NULL;
+
+  fc_epilogue in_tile = *e;
+  if (!tile_applies(e->kind)) in_tile.kind = FC_LINEAR;
+  int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
+  int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH &&
+                              g->K * padded * (int64_t)sizeof(real) <= ROWS_BYTES);
+  fc_status status = by_rows ? gemm_rows(g, a, b, &in_tile, rows, slope, c)
+                             : gemm_blocked(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c);
+  if (status == FC_OK && in_tile.kind != e->kind) {
+    fc_epilogue rest = *e;
+    rest.bias = NULL;
+    status = FC(apply_epilogue)(g->M, g->N, g->c_row, &rest, c);
+  }
+  fc_free(rows);
+  return status;
+}

@@ -1,0 +1,59 @@
+/* The vector type of this instruction set and dtype, and a dozen inline operations.
+ * The build gives: FC_SUFFIX (avx2_f32 ...), FC_DOUBLE (0 or 1) and, from csrc/isa/<isa>.h, FC_VEC_BYTES and tile sizes. */
+#ifndef FC_SIMD_H
+#define FC_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../fastconv.h"
+
+#define FC_JOIN_(name, suffix) fc_##name##_##suffix
+#define FC_JOIN(name, suffix) FC_JOIN_(name, suffix)
+#define FC(name) FC_JOIN(name, FC_SUFFIX) /* FC(gemm) is fc_gemm_avx2_f32 */
+#define FC_INLINE static inline __attribute__((always_inline))
+#define FC_HIDDEN __attribute__((visibility("hidden")))
+
+#if FC_DOUBLE
+typedef double real;
+typedef int64_t integer; /* as wide as real */
+#define FC_DTYPE FC_FLOAT64
+#else
+typedef float real;
+typedef int32_t integer;
+#define FC_DTYPE FC_FLOAT32
+#endif
+
+#define VL ((int)(FC_VEC_BYTES / sizeof(real))) /* lanes */
+
+typedef real vec __attribute__((vector_size(FC_VEC_BYTES)));
+typedef integer ivec __attribute__((vector_size(FC_VEC_BYTES)));
+typedef real vec_unaligned __attribute__((vector_size(FC_VEC_BYTES), aligned(sizeof(real)), may_alias));
+
+#define X(result, name, arguments) FC_HIDDEN result FC(name) arguments;
+FC_KERNELS(X)
+#undef X
+
+FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+FC_INLINE vec splat(real a) { return a - (vec){0}; } /* a + 0 would lose the sign of -0 */
+
+/* The first n < VL lanes; the others are 0. */
+FC_INLINE vec load_part(const real *p, int64_t n) {
+  vec v = {0};
+  memcpy(&v, p, (size_t)n * sizeof(real));
+  return v;
+}
+FC_INLINE void store_part(real *p, vec v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof(real)); }
+
+FC_INLINE vec select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+/* NaN in v stays NaN: a comparison with NaN is false. */
+FC_INLINE vec at_least(vec v, vec low) { return select(v < low, low, v); }
+FC_INLINE vec at_most(vec v, vec high) { return select(v > high, high, v); }
+
+FC_INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+FC_INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+FC_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#endif

@@ -1,0 +1,131 @@
+/* The micro-kernels, once for each height and width a tile can have. */
+#include "tile.h"
+
+FC_INLINE vec activated(vec v, const tile_output *out, int j) {
+  switch (out->kind) {
+    case FC_RELU:
+      return at_least(v, (vec){0});
+    case FC_RELU6:
+      return at_most(at_least(v, (vec){0}), splat(6));
+    case FC_LEAKY_RELU:
+      return select(v < 0, v * splat(out->parameter), v);
+    case FC_PRELU:
+      return select(v < 0, v * load(out->slope + j * VL), v);
+    default:
+      return v;
+  }
+}
+
+/* sum: [mr][nv] vectors; y: mr rows. Any columns, any activation, with or without accumulation. */
+static __attribute__((noinline)) void store_any(const int mr, const int nv, const vec *sum, real *const *y,
+                                                const tile_output *out) {
+  for (int i = 0; i < mr; i++)
+    for (int j = 0; j < nv && j * VL < out->cols; j++) {
+      real *to = y[i] + j * VL;
+      int64_t lanes = min_i64(out->cols - j * VL, VL);
+      vec v = sum[i * nv + j];
+      if (out->accumulate) v += load_part(to, lanes);
+      v = activated(v + load(out->bias + j * VL), out, j);
+      store_part(to, v, lanes);
+    }
+}
+
+/* The common case (all columns; bias and at most relu) straight from the registers. */
+FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *const *y, const tile_output *out) {
+  if (out->cols < nv * VL || out->accumulate || out->kind > FC_RELU) {
+    vec spilled[MR_MAX * NV_MAX];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 3
+      for (int j = 0; j < nv; j++) spilled[i * nv + j] = sum[i][j];
+    store_any(mr, nv, spilled, y, out);
+    return;
+  }
+  vec low = splat(out->kind == FC_RELU ? 0 : -(real)INFINITY);
+#pragma GCC unroll 3
+  for (int j = 0; j < nv; j++) {
+    vec bias = load(out->bias + j * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) store(y[i] + j * VL, at_least(sum[i][j] + bias, low));
+  }
+}
+
+/* a: [taps][MR_MAX] pointers to depth values; b: [taps][depth][nv * VL]; y: mr pointers to cols values */
+FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, const real *const *a, const real *b,
+                    real *const *y, const tile_output *out) {
+  vec sum[MR_MAX][NV_MAX];
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 3
+    for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
+  for (int64_t t = 0; t < taps; t++, a += MR_MAX) {
+    const real *row[MR_MAX];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) row[i] = a[i];
+    for (int64_t k = 0; k < depth; k++, b += nv * VL) {
+      vec bk[NV_MAX];
+#pragma GCC unroll 3
+      for (int j = 0; j < nv; j++) bk[j] = load(b + j * VL);
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) {
+        vec ak = splat(row[i][k]);
+#pragma GCC unroll 3
+        for (int j = 0; j < nv; j++) sum[i][j] += ak * bk[j];
+      }
+    }
+  }
+  store_tile(mr, nv, sum, y, out);
+}
+
+/* segments of a: [steps][lda], b: [steps][ldb]; y: [mr][ldy] */
+FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_segment *s, int64_t lda, int64_t ldb,
+                     real *y, int64_t ldy, const tile_output *out) {
+  vec sum[MR_MAX][NV_MAX];
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 3
+    for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
+  for (; segments > 0; segments--, s++) {
+    const real *a = s->a, *b = s->b;
+    for (int64_t p = s->steps; p > 0; p--, a += lda, b += ldb) {
+      vec bp[NV_MAX];
+#pragma GCC unroll 3
+      for (int j = 0; j < nv; j++) bp[j] = load(b + j * VL);
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) {
+        vec ap = splat(a[i]);
+#pragma GCC unroll 3
+        for (int j = 0; j < nv; j++) sum[i][j] += ap * bp[j];
+      }
+    }
+  }
+  real *row[MR_MAX];
+  for (int i = 0; i < mr; i++) row[i] = y + i * ldy;
+  store_tile(mr, nv, sum, row, out);
+}
+
+/* Every height that any width has on any instruction set. */
+#define HEIGHTS(F, nv) \
+  F(1, nv) F(2, nv) F(3, nv) F(4, nv) F(5, nv) F(6, nv) F(7, nv) F(8, nv) F(9, nv) F(10, nv) F(11, nv) F(12, nv) \
+  F(13, nv) F(14, nv)
+#define FITS(mr, nv) (mr <= (nv == 1 ? FC_MR1 : nv == 2 ? FC_MR2 : FC_MR3))
+
+#define DEFINE(mr, nv)                                                                                              \
+  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, const real *b, real *const *y,    \
+                               const tile_output *out) {                                                            \
+    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, b, y, out);                                                      \
+  }                                                                                                                 \
+  static void outer_##mr##x##nv(int64_t n, const tile_segment *s, int64_t lda, int64_t ldb, real *y, int64_t ldy,   \
+                                const tile_output *out) {                                                           \
+    if (FITS(mr, nv)) outer(mr, nv, n, s, lda, ldb, y, ldy, out);                                                   \
+  }
+HEIGHTS(DEFINE, 1)
+HEIGHTS(DEFINE, 2)
+HEIGHTS(DEFINE, 3)
+
+#define ROWS(mr, nv) rows_##mr##x##nv,
+#define OUTER(mr, nv) outer_##mr##x##nv,
+FC_HIDDEN tile_rows_fn *const FC(tile_rows)[NV_MAX][HEIGHTS_MAX] = {
+    {HEIGHTS(ROWS, 1)}, {HEIGHTS(ROWS, 2)}, {HEIGHTS(ROWS, 3)}};
+FC_HIDDEN tile_outer_fn *const FC(tile_outer)[NV_MAX][HEIGHTS_MAX] = {
+    {HEIGHTS(OUTER, 1)}, {HEIGHTS(OUTER, 2)}, {HEIGHTS(OUTER, 3)}};

@@ -1,0 +1,111 @@
+"""Argument checks shared by the ops: strict about dtypes and shapes, tolerant of memory layout."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.ops.geometry import integer
+
+_FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def array(value: Any, name: str, ndim: int | None = None, like: np.ndarray | None = None) -> np.ndarray:
+    """Return ``value`` as a C-contiguous, aligned, native float32 or float64 array, copying only where needed.
+
+    Raises TypeError for any other dtype (an op never casts silently) or one that differs from ``like``'s, ValueError
+    for another number of axes than ``ndim``.
+    """
+    if type(value) is not np.ndarray:
+        value = np.asarray(value)
+    dtype = value.dtype
+    if dtype not in _FLOAT_TYPES:
+        native = dtype.newbyteorder("=")
+        if native not in _FLOAT_TYPES:
+            raise TypeError(_dtype_message(name, dtype))
+        value = value.astype(native)
+    if like is not None and value.dtype != like.dtype:
+        raise TypeError(f"{name} is {value.dtype} but the first array is {like.dtype}: pass both in one dtype")
+    if ndim is not None and value.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {value.shape}")
+    if not (value.flags.c_contiguous and value.flags.aligned):
+        value = np.array(value, order="C")
+    return value
+
+
+def _dtype_message(name: str, dtype: np.dtype) -> str:
+    if dtype.kind in "iub":
+        return f"{name} is {dtype}: convert it first, e.g. {name}.astype(np.float32)"
+    return f"{name} must be float32 or float64, got {dtype}"
+
+
+def image(value: Any, name: str, like: np.ndarray | None = None) -> np.ndarray:
+    """An array (N, H, W, C); only N may be 0."""
+    value = array(value, name, 4, like)
+    if 0 in value.shape[1:]:
+        raise ValueError(f"{name} has shape {value.shape}: height, width and channels must be at least 1")
+    return value
+
+
+def expect_shape(value: np.ndarray, shape: Sequence[int], name: str, why: str) -> None:
+    """ValueError unless ``value`` has ``shape``; ``why`` says where that shape comes from."""
+    if value.shape != tuple(shape):
+        raise ValueError(f"{name} has shape {value.shape}, expected {tuple(shape)} ({why})")
+
+
+def vector(value: Any, length: int, name: str, like: np.ndarray) -> np.ndarray | None:
+    """An optional array (length,)."""
+    if value is None:
+        return None
+    value = array(value, name, None, like)
+    expect_shape(value, (length,), name, "one value a channel")
+    return value
+
+
+def fraction(value: Any, name: str) -> float:
+    """A float in [0, 1)."""
+    number = real(value, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")
+    return number
+
+
+def real(value: Any, name: str) -> float:
+    """A finite float; TypeError for a bool or anything that is no number."""
+    if isinstance(value, bool | str | bytes) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
+def positive(value: Any, name: str) -> float:
+    """A float > 0."""
+    number = real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, got {number}")
+    return number
+
+
+def thread_count(value: Any) -> int:
+    """A number of threads, at least 1 and at most 1024."""
+    count = integer(value, "number of threads")
+    if count > 1024:
+        raise ValueError(f"number of threads must be at most 1024, got {count}")
+    return count
+
+
+def environment_threads(variable: str) -> int | None:
+    """The thread count in an environment variable (its first number: OpenMP allows a list), or None if unset."""
+    text = os.environ.get(variable, "").split(",")[0].strip()
+    if not text:
+        return None
+    try:
+        return thread_count(int(text))
+    except ValueError as error:
+        raise ValueError(f"{variable}={text!r} in the environment: it must be a whole number of at least 1") from error
