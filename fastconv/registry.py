@@ -8,9 +8,10 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
-_custom_objects: ContextVar[dict[str, Any]] = ContextVar("custom_objects", default={})
+_custom_objects: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=MappingProxyType({}))
 
 
 @contextlib.contextmanager
@@ -73,7 +74,8 @@ def resolve(identifier: Any, table: Mapping[str, Any], kind: str) -> Any:
         from_config = getattr(found, "from_config", None)
         return from_config(identifier["config"]) if from_config else found(**identifier["config"])
     if isinstance(identifier, type):
-        raise TypeError(f"{kind} must be an instance, got the class {identifier.__name__}; call it: {identifier.__name__}()")
+        name = identifier.__name__
+        raise TypeError(f"{kind} must be an instance, got the class {name}; call it: {name}()")
     return identifier
 
 

@@ -48,6 +48,7 @@ from fastconv.reference.normalization import (
     local_response_norm,
     local_response_norm_backward,
 )
+from fastconv.reference.optimizer import optimizer_step
 from fastconv.reference.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -116,6 +117,7 @@ __all__ = [
     "nchw_to_nhwc",
     "nhwc_to_nchw",
     "oihw_to_hwio",
+    "optimizer_step",
     "prelu",
     "prelu_backward",
     "relu",
