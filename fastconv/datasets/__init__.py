@@ -4,6 +4,6 @@
 `$FASTCONV_DATA/<dataset>/`, then in the cache, then downloaded and checked against their SHA-256.
 """
 
-from fastconv.datasets import cifar10, fashion_mnist, mnist, mnist_mini
+from . import cifar10, fashion_mnist, mnist, mnist_mini
 
 __all__ = ["cifar10", "fashion_mnist", "mnist", "mnist_mini"]

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastconv.errors import DatasetError
+from ..errors import DatasetError
 
 OFFLINE_HINT = "fastconv.datasets.mnist_mini needs no file: its 6,000 digits are part of the package."
 

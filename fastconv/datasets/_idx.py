@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastconv.datasets import _files
+from . import _files
 
 IMAGE_SHAPE = (28, 28)
 CLASSES = 10

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastconv.datasets import _files, _idx
+from . import _files, _idx
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

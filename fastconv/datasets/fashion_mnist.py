@@ -1,6 +1,6 @@
 """Fashion-MNIST: 70,000 pictures of clothing in MNIST's format (Xiao, Rasul and Vollgraf, 2017), arXiv:1708.07747."""
 
-from fastconv.datasets import _files, _idx
+from . import _files, _idx
 
 CLASS_NAMES = (
     "T-shirt/top",

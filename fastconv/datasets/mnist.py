@@ -1,6 +1,6 @@
 """MNIST: 70,000 handwritten digits (LeCun, Cortes and Burges), http://yann.lecun.com/exdb/mnist/."""
 
-from fastconv.datasets import _files, _idx
+from . import _files, _idx
 
 _MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
 # As published by TensorFlow Datasets and torchvision for the original archives.

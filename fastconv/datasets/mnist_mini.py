@@ -7,7 +7,7 @@ CC BY-SA 3.0 (the text lies beside the data).
 
 from pathlib import Path
 
-from fastconv.datasets import _idx
+from . import _idx
 
 _FOLDER = Path(__file__).parent / "data" / "mnist_mini"
 

@@ -1,0 +1,65 @@
+# Every target makes the virtual environment and builds the package when needed; nothing outside this folder changes.
+#   make demo    train LeNet-5 on the embedded digits, pictures in demo_output/
+#   make test    the test suite            make lint    style and types
+#   make bench   measure against PyTorch   make clean   remove what was built
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(shell find csrc fastconv -name '*.[ch]' -not -name '_kernels.c' -o -name '*.px[di]' -o -name '*.pyx')
+C_FILES := $(shell find csrc -name '*.[ch]')
+CYTHON_FILES := $(shell find fastconv -name '*.pyx' -o -name '*.px[di]')
+
+# Full data sets for tests and benchmarks that want them; without them these are skipped or download their data.
+FASTCONV_DATA ?= $(abspath $(wildcard ../shared/data))
+ifneq ($(FASTCONV_DATA),)
+export FASTCONV_DATA
+endif
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m fastconv.demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint $(CYTHON_FILES)
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m fastconv.bench.gemm
+	$(BIN)/python -m fastconv.bench.mnist_epoch
+
+clean:
+	rm -rf build dist *.egg-info demo_output tutorial_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f fastconv/*.so fastconv/_kernels.c $(VENV)/installed*
+	find fastconv tests tutorials tools -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fastconv needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+# The exact PyTorch first: it is the oracle of the tests and the peer of the benchmarks.
+$(VENV)/installed-test: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install torch==2.13.0
+	$(BIN)/python -m pip install -e ".[test]"
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install torch==2.13.0
+	$(BIN)/python -m pip install -e ".[bench]"
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-lint: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install -e ".[lint]"
+	touch $@ $(VENV)/installed
