@@ -159,7 +159,7 @@ def conv2d_backward_data(
     algorithm: str = "auto",
 ) -> Array:
     """Gradient with respect to the input: ``dx`` of ``input_shape`` from ``dy`` (N, OH, OW, K)."""
-    kh, kw, channels, filters = kernel.shape
+    kh, kw, _, filters = kernel.shape
     rows = dy.size // filters
     dy_split = _split_groups(dy.reshape(rows, filters), 1, groups)
     split = dy_split @ _kernel_matrices(kernel, groups).transpose(0, 2, 1)
