@@ -98,7 +98,7 @@ class Optimizer(Configurable):
     def apply(self, parameters: Sequence["Parameter"]) -> None:
         """Make one step: update every parameter by its ``grad``; parameters without a gradient stay as they are."""
         parameters = [parameter for parameter in parameters if parameter.grad is not None]
-        grads = [parameter.grad for parameter in parameters]
+        grads = [np.ascontiguousarray(parameter.grad) for parameter in parameters]
         self.build(parameters)
         grads, scale = self._clip(grads)
         # The dict in the kernel's terms: one call updates the whole model.
@@ -120,7 +120,7 @@ class Optimizer(Configurable):
             parameter.version += 1
         self.iterations += 1
 
-    def _clip(self, grads: list[Any]) -> tuple[list[Any], float]:
+    def _clip(self, grads: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
         """Return the gradients, clipped where that is per parameter, and the factor that is common to all."""
         if self.clipvalue is not None:
             return [np.clip(grad, -self.clipvalue, self.clipvalue) for grad in grads], 1.0
