@@ -4,10 +4,10 @@
 #define FC_KERNELS_H
 
 /* X(result, name, (arguments)) */
-#define FC_KERNELS(X)                                                                                                  \
-  X(fc_status, gemm, (const fc_gemm *g, const void *a, const void *b, const fc_epilogue *e, void *c))                  \
-  X(fc_status, im2col, (const fc_conv2d *d, const void *x, void *cols))                                                \
-  X(fc_status, col2im, (const fc_conv2d *d, const void *cols, void *dx))                                               \
+#define FC_KERNELS(X)                                                                                 \
+  X(fc_status, gemm, (const fc_gemm *g, const void *a, const void *b, const fc_epilogue *e, void *c)) \
+  X(fc_status, im2col, (const fc_conv2d *d, const void *x, void *cols))                               \
+  X(fc_status, col2im, (const fc_conv2d *d, const void *cols, void *dx))                              \
   X(fc_status, apply_epilogue, (int64_t rows, int64_t K, int64_t pitch, const fc_epilogue *e, void *y))
 
 typedef struct fc_kernels {

@@ -3,12 +3,13 @@
 #include "tile.h"
 
 enum {
-  KC = 256,                    /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
-  MC_TILES = 6,                /* tiles of rows in a block of A: fits L2 */
-  NC = 2048,                   /* columns of B packed at a time */
-  ROWS_DEPTH = 1024,           /* deepest product computed without packing A */
-  ROWS_BYTES = 1 << 20,        /* largest packed B for that */
-  ALIASING_PITCH = 2048        /* rows of A this many bytes apart fall into the same few cache sets */
+  KC = 384,              /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
+  MC_TILES = 6,          /* tiles of rows in a block of A: fits L2 */
+  NC = 2048,             /* columns of B packed at a time */
+  ROWS_DEPTH = 1024,     /* deepest product computed without packing A */
+  ROWS_BYTES = 1 << 20,  /* largest packed B for that */
+  ALIASING_PITCH = 2048, /* rows of A this many bytes apart fall into the same few cache sets */
+  ROW_GAP = 16           /* ... so packed rows get this many elements between them */
 };
 
 void FC(pad_row)(int64_t n, const real *values, real *padded) {
@@ -16,40 +17,71 @@ void FC(pad_row)(int64_t n, const real *values, real *padded) {
   if (values) memcpy(padded, values, (size_t)n * sizeof(real));
 }
 
-/* one panel: b (K, cols) -> packed [K][width * VL] */
-static void pack_panel(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t b_col, int width, real *packed) {
-  int64_t full = (int64_t)width * VL;
+/* b (K, cols) with contiguous rows -> packed [K][width * VL] */
+static void pack_rows_of_panel(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t full, real *packed) {
   for (int64_t k = 0; k < K; k++, b += b_row, packed += full) {
-    if (b_col == 1)
-      memcpy(packed, b, (size_t)cols * sizeof(real));
-    else
-      for (int64_t j = 0; j < cols; j++) packed[j] = b[j * b_col];
+    memcpy(packed, b, (size_t)cols * sizeof(real));
     if (cols < full) memset(packed + cols, 0, (size_t)(full - cols) * sizeof(real));
   }
 }
 
-void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
-  int64_t panels = panel_count(N);
-#pragma omp parallel for num_threads(fc_threads_for(K *N)) schedule(static)
-  for (int64_t p = 0; p < panels; p++) {
-    int64_t start = panel_start(p);
-    int width = panel_width(N, p);
-    pack_panel(K, min_i64(N - start, (int64_t)width * VL), b + start * b_col, b_row, b_col, width, packed + start * K);
-  }
+/* b (K, cols) with contiguous columns (b_row 1) or any strides -> packed [K][width * VL] */
+static void pack_columns_of_panel(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t b_col, int64_t full,
+                                  real *packed) {
+  for (int64_t j = 0; j < full; j += VL)
+    for (int64_t k = 0; k < K; k += VL) {
+      int64_t width = min_i64(cols - j, VL), depth = min_i64(K - k, VL);
+      if (width == VL && depth == VL && b_row == 1) {
+        vec block[VL];
+        for (int i = 0; i < VL; i++) block[i] = load(b + (j + i) * b_col + k);
+        transpose(block);
+        for (int i = 0; i < VL; i++) store(packed + (k + i) * full + j, block[i]);
+        continue;
+      }
+      for (int64_t i = 0; i < depth; i++)
+        for (int64_t l = 0; l < VL; l++)
+          packed[(k + i) * full + j + l] = l < width ? b[(j + l) * b_col + (k + i) * b_row] : 0;
+    }
 }
 
-/* a (rows, K) -> packed [K][rows] */
-static void pack_rows(int64_t rows, int64_t K, const real *a, int64_t a_row, int64_t a_col, real *packed) {
-  if (a_row == 1) {
-    for (int64_t k = 0; k < K; k++, a += a_col, packed += rows) memcpy(packed, a, (size_t)rows * sizeof(real));
-    return;
-  }
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t k = 0; k < K; k++) packed[k * rows + i] = a[i * a_row + k * a_col];
+void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
+  /* A task reads whole rows of B through all panels, or long stretches of the columns of one. */
+  int64_t strip = b_col == 1 ? 32 : 512, panels = panel_count(N), strips = ceil_div(K, strip);
+#pragma omp parallel for collapse(2) num_threads(fc_threads_for(K *N)) schedule(static)
+  for (int64_t s = 0; s < strips; s++)
+    for (int64_t p = 0; p < panels; p++) {
+      int64_t k = s * strip, depth = min_i64(K - k, strip);
+      int64_t start = panel_start(p), full = (int64_t)panel_width(N, p) * VL, cols = min_i64(N - start, full);
+      const real *from = b + k * b_row + start * b_col;
+      real *to = packed + start * K + k * full;
+      if (b_col == 1)
+        pack_rows_of_panel(depth, cols, from, b_row, full, to);
+      else
+        pack_columns_of_panel(depth, cols, from, b_row, b_col, full, to);
+    }
+}
+
+/* a (rows, K) with contiguous columns -> packed [K][rows] */
+static void pack_columns(int64_t rows, int64_t K, const real *a, int64_t a_row, int64_t a_col, real *packed) {
+  for (int64_t k = 0; k < K; k++)
+    for (int64_t i = 0; i < rows; i++) packed[k * rows + i] = a[i * a_row + k * a_col];
 }
 
 static tile_output epilogue_output(const fc_epilogue *e, const real *bias, const real *slope) {
   return (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = bias, .slope = slope};
+}
+
+/* A panel of B against a block of A whose rows lie pitch apart. */
+static void panel_by_rows(int64_t rows, int64_t depth, const real *a, int64_t pitch, const real *b, int width, real *c,
+                          int64_t c_row, const tile_output *out) {
+  int height = tile_height(width);
+  for (int64_t i = 0; i < rows; i += height) {
+    int mr = (int)min_i64(rows - i, height);
+    const real *row[MR_MAX];
+    real *to[MR_MAX];
+    for (int r = 0; r < mr; r++) row[r] = a + (i + r) * pitch, to[r] = c + (i + r) * c_row;
+    FC(tile_rows)[width - 1][mr - 1](1, depth, row, MR_MAX, b, to, out);
+  }
 }
 
 /* A's rows are contiguous and B is small: every tile reads A through row pointers. */
@@ -61,48 +93,55 @@ static fc_status gemm_rows(const fc_gemm *g, const real *a, const real *b, const
   FC(pack_panels)(g->K, g->N, b, g->b_row, g->b_col, packed);
   int64_t panels = panel_count(g->N), mr = tile_height(panel_width(g->N, 0)), tiles = ceil_div(g->M, mr);
   int64_t block = max_i64(1, min_i64(32, ceil_div(tiles, 16)));
-#pragma omp parallel for num_threads(fc_threads_for(g->M *g->N *g->K)) schedule(dynamic)
+#pragma omp parallel for num_threads(fc_threads_for(g->M * g->N * g->K)) schedule(dynamic)
   for (int64_t first = 0; first < tiles; first += block)
     for (int64_t p = 0; p < panels; p++) {
-      int width = panel_width(g->N, p), height = tile_height(width);
+      int width = panel_width(g->N, p);
       int64_t start = panel_start(p), end = min_i64(g->M, (first + block) * mr);
       tile_output out = epilogue_output(e, bias + start, slope ? slope + start : NULL);
       out.cols = min_i64(g->N - start, (int64_t)width * VL);
       out.accumulate = g->accumulate;
-      for (int64_t i = first * mr; i < end; i += height) {
-        int rows = (int)min_i64(end - i, height);
-        const real *row[MR_MAX];
-        real *to[MR_MAX];
-        for (int r = 0; r < rows; r++) row[r] = a + (i + r) * g->a_row, to[r] = c + (i + r) * g->c_row + start;
-        FC(tile_rows)[width - 1][rows - 1](1, g->K, row, packed + start * g->K, to, &out);
-      }
+      panel_by_rows(end - first * mr, g->K, a + first * mr * g->a_row, g->a_row, packed + start * g->K, width,
+                    c + first * mr * g->c_row + start, g->c_row, &out);
     }
   fc_free(packed);
   return FC_OK;
+}
+
+/* A panel of B against a block of A packed as tiles [depth][height]. */
+static void panel_by_columns(int64_t rows, int64_t depth, const real *a, const real *b, int width, real *c,
+                             int64_t c_row, const tile_output *out) {
+  int height = tile_height(width);
+  for (int64_t i = 0; i < rows; i += height) {
+    int64_t mr = min_i64(rows - i, height);
+    tile_segment s = {a + i * depth, b, depth};
+    FC(tile_outer)[width - 1][mr - 1](1, &s, 0, mr, 0, (int64_t)width * VL, c + i * c_row, c_row, out);
+  }
 }
 
 /* One block of rows against the packed columns: a (rows, depth) is packed here, by the thread that uses it. */
 static void block_of_rows(const fc_gemm *g, const real *a, int64_t rows, int64_t depth, int64_t cols,
                           const real *packed_b, real *packed_a, tile_output out, real *c) {
   const real *bias = out.bias, *slope = out.slope;
-  int64_t panels = panel_count(cols);
+  int64_t panels = panel_count(cols), pitch = depth + ROW_GAP;
   int packed_height = 0;
+  if (g->a_col == 1)
+    for (int64_t i = 0; i < rows; i++) memcpy(packed_a + i * pitch, a + i * g->a_row, (size_t)depth * sizeof(real));
   for (int64_t p = 0; p < panels; p++) {
-    int width = panel_width(cols, p), height = tile_height(width);
-    if (height != packed_height) {
-      for (int64_t i = 0; i < rows; i += height)
-        pack_rows(min_i64(rows - i, height), depth, a + i * g->a_row, g->a_row, g->a_col, packed_a + i * depth);
-      packed_height = height;
-    }
     int64_t start = panel_start(p);
+    int width = panel_width(cols, p), height = tile_height(width);
     out.cols = min_i64(cols - start, (int64_t)width * VL);
     out.bias = bias + start;
     out.slope = slope ? slope + start : NULL;
-    for (int64_t i = 0; i < rows; i += height) {
-      int64_t mr = min_i64(rows - i, height);
-      tile_segment s = {packed_a + i * depth, packed_b + start * depth, depth};
-      FC(tile_outer)[width - 1][mr - 1](1, &s, mr, (int64_t)width * VL, c + i * g->c_row + start, g->c_row, &out);
+    if (g->a_col == 1) {
+      panel_by_rows(rows, depth, packed_a, pitch, packed_b + start * depth, width, c + start, g->c_row, &out);
+      continue;
     }
+    if (height != packed_height)
+      for (int64_t i = 0; i < rows; i += height)
+        pack_columns(min_i64(rows - i, height), depth, a + i * g->a_row, g->a_row, g->a_col, packed_a + i * depth);
+    packed_height = height;
+    panel_by_columns(rows, depth, packed_a, packed_b + start * depth, width, c + start, g->c_row, &out);
   }
 }
 
@@ -111,8 +150,8 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
   int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0)), blocks = ceil_div(g->M, mc);
   int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for(g->M * g->N * g->K);
   real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
-  real *packed_a = fc_alloc((size_t)(threads * mc * depth_max) * sizeof(real));
-  int64_t next = 0; /* packed_a is handed out in slices, one a thread */
+  real *packed_a = fc_alloc((size_t)(threads * mc * (depth_max + ROW_GAP)) * sizeof(real));
+  int64_t next = 0, slice_size = mc * (depth_max + ROW_GAP); /* packed_a: one slice a thread */
   if (!packed_a || !packed_b) {
     fc_free(packed_a);
     fc_free(packed_b);
@@ -135,7 +174,7 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
 #pragma omp for schedule(dynamic)
         for (int64_t m = 0; m < blocks; m++)
           block_of_rows(g, a + m * mc * g->a_row + k * g->a_col, min_i64(g->M - m * mc, mc), depth, cols, packed_b,
-                        packed_a + slice * mc * depth_max, out, c + m * mc * g->c_row + j);
+                        packed_a + slice * slice_size, out, c + m * mc * g->c_row + j);
       }
     }
   fc_free(packed_a);

@@ -6,7 +6,7 @@ fc_status FC(im2col)(const fc_conv2d *d, const void *x_, void *cols_) {
   real *cols = cols_;
   int64_t rows = d->N * d->OH, width = d->KH * d->KW * d->C;
   size_t pixel = (size_t)d->C * sizeof(real);
-#pragma omp parallel for num_threads(fc_threads_for(rows *d->OW *width)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(rows * d->OW * width)) schedule(static)
   for (int64_t row = 0; row < rows; row++) {
     int64_t n = row / d->OH, top = row % d->OH * d->SH - d->PT;
     real *to = cols + row * d->OW * width;
@@ -38,7 +38,7 @@ fc_status FC(col2im)(const fc_conv2d *d, const void *cols_, void *dx_) {
   const real *cols = cols_;
   real *dx = dx_;
   int64_t rows = d->N * d->H, width = d->KH * d->KW * d->C;
-#pragma omp parallel for num_threads(fc_threads_for(d->N *d->OH *d->OW *width)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(d->N * d->OH * d->OW * width)) schedule(static)
   for (int64_t row = 0; row < rows; row++) {
     int64_t n = row / d->H, h = row % d->H;
     real *to = dx + row * d->W * d->x_pitch;

@@ -1,5 +1,6 @@
 /* The vector type of this instruction set and dtype, and a dozen inline operations.
- * The build gives: FC_SUFFIX (avx2_f32 ...), FC_DOUBLE (0 or 1) and, from csrc/isa/<isa>.h, FC_VEC_BYTES and tile sizes. */
+ * The build gives: FC_SUFFIX (avx2_f32 ...), FC_DOUBLE (0 or 1) and, from csrc/isa/<isa>.h, FC_VEC_BYTES and tile
+ * sizes. */
 #ifndef FC_SIMD_H
 #define FC_SIMD_H
 
@@ -51,6 +52,36 @@ FC_INLINE vec select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)ye
 /* NaN in v stays NaN: a comparison with NaN is false. */
 FC_INLINE vec at_least(vec v, vec low) { return select(v < low, low, v); }
 FC_INLINE vec at_most(vec v, vec high) { return select(v > high, high, v); }
+
+/* Lane l of the result is lane index[l] of a followed by b. */
+FC_INLINE vec shuffle(vec a, vec b, ivec index) {
+#if defined(__clang__)
+  vec v;
+  for (int l = 0; l < VL; l++) v[l] = index[l] < VL ? a[index[l]] : b[index[l] - VL];
+  return v;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
+/* VL rows of VL lanes become their transpose: blocks of 1, 2, 4 ... lanes swap across the diagonal. */
+FC_INLINE void transpose(vec *row) {
+#pragma GCC unroll 4
+  for (int s = 1; s < VL; s *= 2) {
+    ivec upper, lower;
+    for (int l = 0; l < VL; l++) {
+      upper[l] = l & s ? VL + l - s : l;
+      lower[l] = l & s ? VL + l : l + s;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) {
+      if (i & s) continue;
+      vec a = row[i], b = row[i + s];
+      row[i] = shuffle(a, b, upper);
+      row[i + s] = shuffle(a, b, lower);
+    }
+  }
+}
 
 FC_INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 FC_INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -24,15 +24,18 @@ static __attribute__((noinline)) void store_any(const int mr, const int nv, cons
       real *to = y[i] + j * VL;
       int64_t lanes = min_i64(out->cols - j * VL, VL);
       vec v = sum[i * nv + j];
-      if (out->accumulate) v += load_part(to, lanes);
+      if (out->accumulate) v += lanes == VL ? load(to) : load_part(to, lanes);
       v = activated(v + load(out->bias + j * VL), out, j);
-      store_part(to, v, lanes);
+      if (lanes == VL)
+        store(to, v);
+      else
+        store_part(to, v, lanes);
     }
 }
 
-/* The common case (all columns; bias and at most relu) straight from the registers. */
+/* The common cases (all columns; accumulate, or bias and at most relu) straight from the registers. */
 FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *const *y, const tile_output *out) {
-  if (out->cols < nv * VL || out->accumulate || out->kind > FC_RELU) {
+  if (out->cols < nv * VL || out->kind > FC_RELU) {
     vec spilled[MR_MAX * NV_MAX];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
@@ -40,6 +43,12 @@ FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *
       for (int j = 0; j < nv; j++) spilled[i * nv + j] = sum[i][j];
     store_any(mr, nv, spilled, y, out);
     return;
+  }
+  if (out->accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 3
+      for (int j = 0; j < nv; j++) sum[i][j] += load(y[i] + j * VL);
   }
   vec low = splat(out->kind == FC_RELU ? 0 : -(real)INFINITY);
 #pragma GCC unroll 3
@@ -50,15 +59,15 @@ FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *
   }
 }
 
-/* a: [taps][MR_MAX] pointers to depth values; b: [taps][depth][nv * VL]; y: mr pointers to cols values */
-FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, const real *const *a, const real *b,
-                    real *const *y, const tile_output *out) {
+/* a: [taps][a_tap] pointers to depth values; b: [taps][depth][nv * VL]; y: mr pointers to cols values */
+FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, const real *const *a, int64_t a_tap,
+                    const real *b, real *const *y, const tile_output *out) {
   vec sum[MR_MAX][NV_MAX];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 3
     for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
-  for (int64_t t = 0; t < taps; t++, a += MR_MAX) {
+  for (int64_t t = 0; t < taps; t++, a += a_tap) {
     const real *row[MR_MAX];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) row[i] = a[i];
@@ -78,15 +87,15 @@ FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, con
 }
 
 /* segments of a: [steps][lda], b: [steps][ldb]; y: [mr][ldy] */
-FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_segment *s, int64_t lda, int64_t ldb,
-                     real *y, int64_t ldy, const tile_output *out) {
+FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_segment *s, int64_t a_first, int64_t lda,
+                     int64_t b_first, int64_t ldb, real *y, int64_t ldy, const tile_output *out) {
   vec sum[MR_MAX][NV_MAX];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 3
     for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
   for (; segments > 0; segments--, s++) {
-    const real *a = s->a, *b = s->b;
+    const real *a = s->a + a_first, *b = s->b + b_first;
     for (int64_t p = s->steps; p > 0; p--, a += lda, b += ldb) {
       vec bp[NV_MAX];
 #pragma GCC unroll 3
@@ -106,18 +115,19 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
 
 /* Every height that any width has on any instruction set. */
 #define HEIGHTS(F, nv) \
-  F(1, nv) F(2, nv) F(3, nv) F(4, nv) F(5, nv) F(6, nv) F(7, nv) F(8, nv) F(9, nv) F(10, nv) F(11, nv) F(12, nv) \
-  F(13, nv) F(14, nv)
+  F(1, nv)             \
+  F(2, nv)             \
+  F(3, nv) F(4, nv) F(5, nv) F(6, nv) F(7, nv) F(8, nv) F(9, nv) F(10, nv) F(11, nv) F(12, nv) F(13, nv) F(14, nv)
 #define FITS(mr, nv) (mr <= (nv == 1 ? FC_MR1 : nv == 2 ? FC_MR2 : FC_MR3))
 
-#define DEFINE(mr, nv)                                                                                              \
-  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, const real *b, real *const *y,    \
-                               const tile_output *out) {                                                            \
-    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, b, y, out);                                                      \
-  }                                                                                                                 \
-  static void outer_##mr##x##nv(int64_t n, const tile_segment *s, int64_t lda, int64_t ldb, real *y, int64_t ldy,   \
-                                const tile_output *out) {                                                           \
-    if (FITS(mr, nv)) outer(mr, nv, n, s, lda, ldb, y, ldy, out);                                                   \
+#define DEFINE(mr, nv)                                                                                           \
+  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, const real *b,  \
+                               real *const *y, const tile_output *out) {                                         \
+    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, a_tap, b, y, out);                                            \
+  }                                                                                                              \
+  static void outer_##mr##x##nv(int64_t n, const tile_segment *s, int64_t a_first, int64_t lda, int64_t b_first, \
+                                int64_t ldb, real *y, int64_t ldy, const tile_output *out) {                     \
+    if (FITS(mr, nv)) outer(mr, nv, n, s, a_first, lda, b_first, ldb, y, ldy, out);                              \
   }
 HEIGHTS(DEFINE, 1)
 HEIGHTS(DEFINE, 2)

@@ -17,18 +17,19 @@ typedef struct {
   const real *slope; /* likewise, FC_PRELU only */
 } tile_output;
 
-/* Rows: y[i] = sum over taps t and depth k of a[t * MR_MAX + i][k] * b[t][k][0 .. nv * VL).
+/* Rows: y[i] = sum over taps t and depth k of a[t * a_tap + i][k] * b[t][k][0 .. nv * VL).
  * Every row has a pointer of its own for each tap, so nothing is copied to bring rows together. */
-typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, const real *b, real *const *y,
-                          const tile_output *out);
+typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, const real *b,
+                          real *const *y, const tile_output *out);
 
-/* Outer: y[i] = sum over segments s and steps p of a_s[p * lda + i] * b_s[p * ldb + 0 .. nv * VL): rank-1 updates. */
+/* Outer: y[i] = sum over segments s and steps p of a_s[a_first + p * lda + i] * b_s[b_first + p * ldb + 0 .. nv * VL):
+ * rank-1 updates. */
 typedef struct {
   const real *a, *b;
   int64_t steps;
 } tile_segment;
-typedef void tile_outer_fn(int64_t segments, const tile_segment *s, int64_t lda, int64_t ldb, real *y, int64_t ldy,
-                           const tile_output *out);
+typedef void tile_outer_fn(int64_t segments, const tile_segment *s, int64_t a_first, int64_t lda, int64_t b_first,
+                           int64_t ldb, real *y, int64_t ldy, const tile_output *out);
 
 FC_HIDDEN extern tile_rows_fn *const FC(tile_rows)[NV_MAX][HEIGHTS_MAX];   /* [nv - 1][mr - 1] */
 FC_HIDDEN extern tile_outer_fn *const FC(tile_outer)[NV_MAX][HEIGHTS_MAX]; /* likewise */
