@@ -109,6 +109,10 @@ class Optimizer(Configurable):
             "step": self.iterations + 1,
             **self.hyperparameters(),
         }
+        # Before the values: Ctrl-C between the two must not leave changed values under an old version.
+        for parameter in parameters:
+            parameter.version += 1
+        self.iterations += 1
         ops.optimizer_step(
             self.kind,
             [parameter._storage for parameter in parameters],
@@ -116,9 +120,6 @@ class Optimizer(Configurable):
             [self.slots[parameter] for parameter in parameters],
             hyper,
         )
-        for parameter in parameters:
-            parameter.version += 1
-        self.iterations += 1
 
     def _clip(self, grads: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
         """Return the gradients, clipped where that is per parameter, and the factor that is common to all."""

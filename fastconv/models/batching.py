@@ -1,0 +1,328 @@
+"""From what a user passes to ``fit`` (arrays, an iterable, an endless generator) to batches.
+
+A batch is ``(x, y, sample_weight)``: ``x`` a list with one array per model input, in the model's dtype; ``y`` a list
+with one array per model output, or None; ``sample_weight`` a list like ``y``, or None.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Batch(NamedTuple):
+    """One batch; see the module's description."""
+
+    x: list[np.ndarray]
+    y: list[np.ndarray] | None
+    sample_weight: list[np.ndarray | None] | None
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self.x[0])
+
+
+class Ports(NamedTuple):
+    """What a model takes and gives: names, shapes (batch first, None for unknown sizes) and dtypes."""
+
+    input_names: Sequence[str]
+    input_shapes: Sequence[tuple[int | None, ...]]
+    input_dtypes: Sequence[str]
+    output_names: Sequence[str]
+
+
+class BatchSequence(Protocol):
+    """An indexable source of batches, such as Keras' PyDataset."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
+class Data(Protocol):
+    """A source of batches."""
+
+    @property
+    def steps(self) -> int | None:
+        """Batches an epoch, or None if that is only known at its end."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Iterate over the batches of an epoch."""
+
+
+def as_inputs(x: Any, ports: Ports) -> list[np.ndarray]:
+    """Return ``x`` as a list of arrays in the model's input order and dtypes, and check their shapes.
+
+    Integers, booleans and floats of another width are cast, never scaled.
+
+    Raises:
+        ValueError: another number of inputs or another shape. TypeError: arrays that are not numbers.
+    """
+    arrays = []
+    for array, name, shape, dtype in zip(
+        _split(x, ports.input_names, "input"), ports.input_names, ports.input_shapes, ports.input_dtypes, strict=True
+    ):
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f'input "{name}" must be an array of numbers, got dtype {array.dtype}')
+        if not fits(array.shape, shape):
+            hint = ""
+            if fits((*array.shape, 1), shape):
+                hint = "; add the channel axis: x[..., np.newaxis]"
+            elif fits((1, *array.shape), shape):
+                hint = "; add the batch axis: x[np.newaxis]"
+            raise ValueError(
+                f'input "{name}" has shape {array.shape}, the model takes '
+                f"({', '.join('N' if i == 0 else str(size) for i, size in enumerate(shape))}){hint}"
+            )
+        arrays.append(array.astype(dtype, copy=False))
+    return arrays
+
+
+def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape matches a model's; None matches every size."""
+    return len(shape) == len(expected) and all(e is None or s == e for s, e in zip(shape, expected, strict=True))
+
+
+def as_targets(y: Any, ports: Ports) -> list[np.ndarray]:
+    """Return targets as a list of arrays in the order of the model's outputs; losses check and cast them."""
+    return _split(y, ports.output_names, "target")
+
+
+def as_weights(sample_weight: Any, ports: Ports) -> list[np.ndarray | None]:
+    """Return sample weights as one array (or None) per output; a single array serves all outputs."""
+    if isinstance(sample_weight, Mapping):
+        _check_names(sample_weight, ports.output_names, "sample weight", all_needed=False)
+        return [_array(sample_weight.get(name), "sample_weight") for name in ports.output_names]
+    if isinstance(sample_weight, (list, tuple)) and len(ports.output_names) > 1:
+        if len(sample_weight) != len(ports.output_names):
+            raise ValueError(f"{len(sample_weight)} sample weights for {len(ports.output_names)} outputs")
+        return [_array(weight, "sample_weight") for weight in sample_weight]
+    return [_array(sample_weight, "sample_weight")] * len(ports.output_names)
+
+
+def _array(value: Any, kind: str) -> Any:
+    """Convert to an array; None stays None."""
+    if value is None:
+        return None
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{kind} is not an array of one shape: {error}") from None
+
+
+def _split(value: Any, names: Sequence[str], kind: str) -> list[np.ndarray]:
+    """Return one array per name: ``value`` is a dict by name, a list in their order, or the only one's array."""
+    if isinstance(value, Mapping):
+        _check_names(value, names, kind, all_needed=True)
+        return [_array(value[name], kind) for name in names]
+    if isinstance(value, (list, tuple)) and (len(names) > 1 or (len(value) == 1 and isinstance(value[0], np.ndarray))):
+        if len(value) != len(names):
+            raise ValueError(f"the model has {len(names)} {kind}s ({', '.join(names)}), got {len(value)} arrays")
+        return [_array(item, kind) for item in value]
+    if len(names) > 1:
+        raise ValueError(f"the model has {len(names)} {kind}s: give a list of arrays, or a dict of {', '.join(names)}")
+    array = _array(value, kind)
+    if array is None or array.ndim == 0:
+        raise ValueError(f"{kind} must be an array with the samples along its first axis, got {value!r}")
+    return [array]
+
+
+def _check_names(value: Mapping[str, Any], names: Sequence[str], kind: str, all_needed: bool) -> None:
+    unknown, missing = [name for name in value if name not in names], [name for name in names if name not in value]
+    if unknown or (all_needed and missing):
+        raise ValueError(f"the model's {kind}s are {', '.join(names)}; unknown: {unknown}, missing: {missing}")
+
+
+def class_weights_of(y: list[np.ndarray], class_weight: Mapping[int, float]) -> list[np.ndarray | None]:
+    """Return the sample weights that a weight per class means; classes not in the dict weigh 1.
+
+    Raises:
+        ValueError: several outputs, or class numbers that are not integers >= 0.
+    """
+    if len(y) != 1:
+        raise ValueError(f"class_weight needs a model with one output, this one has {len(y)}")
+    if not class_weight or any(isinstance(c, bool) or int(c) != c or c < 0 for c in class_weight):
+        raise ValueError(f"class_weight maps class numbers (integers >= 0) to weights, got {dict(class_weight)}")
+    labels = y[0].argmax(axis=-1) if y[0].ndim > 1 and y[0].shape[-1] > 1 else y[0].reshape(len(y[0]), -1)[:, 0]
+    if not np.array_equal(labels, labels.astype(np.int64)) or (labels.size and labels.min() < 0):
+        raise ValueError("class_weight needs labels that are integers >= 0, or one-hot rows")
+    table = np.ones(max(int(labels.max(initial=0)), max(int(c) for c in class_weight)) + 1)
+    for number, weight in class_weight.items():
+        table[int(number)] = weight
+    return [table[labels.astype(np.int64)]]
+
+
+class ArrayData:
+    """Batches cut from arrays that are in memory.
+
+    Args:
+        x, y, sample_weight: as a user passes them.
+        ports: the model's inputs and outputs.
+        batch_size: samples a batch; the last may be smaller.
+        seed: shuffle, with an order that follows from ``(seed, epoch)`` alone; None keeps the arrays' order.
+
+    Raises:
+        ValueError: arrays of different lengths, shapes that the model does not take.
+    """
+
+    def __init__(
+        self, x: Any, y: Any, sample_weight: Any, ports: Ports, batch_size: int = 32, seed: int | None = None
+    ) -> None:
+        self.x = _split(x, ports.input_names, "input")
+        as_inputs([array[:0] for array in self.x], ports)  # a wrong shape is an error now, not in the first batch
+        self.y = None if y is None else as_targets(y, ports)
+        self.sample_weight = None if sample_weight is None else as_weights(sample_weight, ports)
+        self.ports, self.batch_size, self.seed = ports, check_count(batch_size, "batch_size"), seed
+        self.samples = len(self.x[0])
+        lengths = [len(array) for array in self._arrays()]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"x, y and sample_weight must have the same number of samples, got {lengths}")
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return max(1, math.ceil(self.samples / self.batch_size))
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Iterate over the batches of an epoch; no samples make one empty batch."""
+        order = None if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(self.samples)
+        for start in range(0, max(self.samples, 1), self.batch_size):
+            chosen: Any = slice(start, start + self.batch_size)
+            yield self._take(chosen if order is None else order[chosen])
+
+    def split(self, fraction: float) -> tuple[ArrayData, ArrayData]:
+        """Return (all but the last ``fraction`` of the samples, the last ``fraction``, unshuffled)."""
+        if not 0 < fraction < 1:
+            raise ValueError(f"validation_split must lie in (0, 1), got {fraction}")
+        border = math.floor(self.samples * (1 - fraction))
+        if not 0 < border < self.samples:
+            raise ValueError(f"validation_split={fraction} of {self.samples} samples leaves nothing on one side")
+        return self._part(slice(0, border), self.seed), self._part(slice(border, None), None)
+
+    def _part(self, chosen: slice, seed: int | None) -> ArrayData:
+        part = self._cut(chosen)
+        return ArrayData(part.x, part.y, part.sample_weight, self.ports, self.batch_size, seed)
+
+    def _take(self, chosen: Any) -> Batch:
+        batch = self._cut(chosen)
+        return batch._replace(
+            x=[x.astype(dtype, copy=False) for x, dtype in zip(batch.x, self.ports.input_dtypes, strict=True)]
+        )
+
+    def _cut(self, chosen: Any) -> Batch:
+        return Batch(
+            [x[chosen] for x in self.x],
+            None if self.y is None else [y[chosen] for y in self.y],
+            None if self.sample_weight is None else [w if w is None else w[chosen] for w in self.sample_weight],
+        )
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [*self.x, *(self.y or []), *(w for w in self.sample_weight or [] if w is not None)]
+
+
+class IterableData:
+    """Batches from an iterable of ``(x, y)`` or ``(x, y, sample_weight)`` (also ``x`` alone, for ``predict``).
+
+    Without ``steps`` every epoch iterates over it once, from its start. With ``steps`` one iteration goes on from
+    epoch to epoch; when it ends, an iterable starts again, while a generator is used up: a warning, and training ends.
+
+    Args:
+        source: an iterable or a generator, which may be endless if ``steps`` is given; or a sequence with
+            ``__len__`` and ``__getitem__``.
+        ports: the model's inputs and outputs.
+        steps: batches an epoch.
+    """
+
+    def __init__(self, source: Iterable[Any] | BatchSequence, ports: Ports, steps: int | None = None) -> None:
+        self.source, self.ports = source, ports
+        self._given_steps = None if steps is None else check_count(steps, "steps")
+        self._iterator: Iterator[Any] | None = None
+        self.exhausted = False
+
+    @property
+    def steps(self) -> int | None:
+        """Batches an epoch, if known."""
+        if self._given_steps is not None:
+            return self._given_steps
+        return len(self.source) if isinstance(self.source, Sized) else None
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Iterate over the batches of an epoch."""
+        if self._given_steps is None or self._iterator is None:
+            self._iterator = self._start()
+        done = 0
+        while self._given_steps is None or done < self._given_steps:
+            try:
+                item = next(self._iterator)
+            except StopIteration:
+                if not self._restart(done):
+                    return
+                continue
+            yield self._batch(item)
+            done += 1
+
+    def _start(self) -> Iterator[Any]:
+        if isinstance(self.source, Iterable):
+            return iter(self.source)
+        return (self.source[i] for i in range(len(self.source)))
+
+    def _restart(self, done: int) -> bool:
+        """Begin a re-iterable source again if an epoch needs more; return whether there is more."""
+        self.exhausted = self._iterator is self.source
+        if self._given_steps is None:
+            return False
+        if not self.exhausted:
+            self._iterator = self._start()
+            first = next(self._iterator, None)
+            if first is not None:
+                self._iterator = _chain(first, self._iterator)
+                return True
+        warnings.warn(
+            f"the data ended after {done} of {self._given_steps} batches: give a generator that yields enough, "
+            "or a smaller number of steps",
+            stacklevel=4,
+        )
+        self.exhausted = True
+        return False
+
+    def _batch(self, item: Any) -> Batch:
+        if isinstance(item, list) and len(self.ports.input_names) == 1:
+            item = tuple(item)  # PyTorch's DataLoader yields lists
+        if not isinstance(item, tuple):
+            item = (item,)
+        if not 1 <= len(item) <= 3:
+            raise ValueError(f"a batch is a tuple (x, y) or (x, y, sample_weight), got {len(item)} items")
+        x, y, weight = (*item, None, None)[:3]
+        batch = Batch(
+            as_inputs(x, self.ports),
+            None if y is None else as_targets(y, self.ports),
+            None if weight is None else as_weights(weight, self.ports),
+        )
+        lengths = {len(a) for a in [*batch.x, *(batch.y or []), *(batch.sample_weight or [])] if a is not None}
+        if len(lengths) > 1:
+            raise ValueError(f"the arrays of a batch must have the same number of samples, got {sorted(lengths)}")
+        return batch
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def is_array_like(x: Any) -> bool:
+    """Whether ``x`` is data in memory (an array, or a list or dict of them) and not an iterable of batches."""
+    return hasattr(x, "__array__") or isinstance(x, (list, tuple, Mapping))
+
+
+def check_count(value: Any, name: str) -> int:
+    """Check a positive integer and return it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
