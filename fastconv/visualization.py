@@ -27,7 +27,7 @@ _ANNOTATED_CLASSES = 20  # a larger confusion matrix has no room for numbers
 def plot_filters(kernel: Any, max_filters: int = 64, max_channels: int = 16) -> Figure:
     """Draw the filters of a convolution.
 
-    Filters over one channel are drawn on one scale around zero: blue is negative, white zero, red positive. Filters over
+    Filters over one channel share a scale around zero: blue is negative, white zero, red positive. Filters over
     three channels are drawn as colours, each stretched to its own range. Of deeper layers each row is a filter, each
     column one of its input channels.
 

@@ -5,7 +5,11 @@ import gzip
 import hashlib
 import http.server
 import io
+import os
+import pathlib
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 
@@ -14,7 +18,7 @@ import pooch
 import pytest
 import requests
 
-from fastconv.datasets import _files, cifar10, fashion_mnist, mnist, mnist_mini
+from fastconv.datasets import _files, _idx, cifar10, fashion_mnist, mnist, mnist_mini
 from fastconv.errors import DatasetError
 
 NAMES = (
@@ -55,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 
 def write_mnist(folder, arrays, dataset="mnist", packed=True, **replaced):
     (folder / dataset).mkdir(parents=True, exist_ok=True)
-    for name, array in zip(NAMES, arrays):
+    for name, array in zip(NAMES, arrays, strict=True):
         data = replaced.get(name.replace("-", "_"), idx(array))
         if packed:
             (folder / dataset / f"{name}.gz").write_bytes(gzip.compress(data))
@@ -70,7 +74,8 @@ def test_mnist_mini_holds_500_and_100_digits_a_class():
     assert {a.dtype for a in (x_train, y_train, x_test, y_test)} == {np.dtype(np.uint8)}
     assert np.bincount(y_train).tolist() == [500] * 10
     assert np.bincount(y_test).tolist() == [100] * 10
-    assert x_train.max() == 255 and x_train.flags.writeable
+    assert x_train.max() == 255
+    assert x_train.flags.writeable
     everything = np.concatenate([x_train, x_test]).reshape(6000, -1)
     assert len(np.unique(everything, axis=0)) == 6000  # no test digit among the training digits
 
@@ -87,7 +92,7 @@ def test_mnist_mini_carries_its_licence():
 def test_files_under_fastconv_data_come_first(folder, digits, dataset, packed):
     write_mnist(folder, digits, dataset.__name__.rpartition(".")[2], packed)
     (x_train, y_train), (x_test, y_test) = dataset.load_data()
-    for got, expected in zip((x_train, y_train, x_test, y_test), digits):
+    for got, expected in zip((x_train, y_train, x_test, y_test), digits, strict=True):
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == np.uint8
 
@@ -103,7 +108,7 @@ LABELS = np.zeros(12, np.uint8)
 
 
 @pytest.mark.parametrize(
-    "lie, message",
+    ("lie", "message"),
     [
         (idx(IMAGES)[:-1], r"truncated: the header states 12 x 28 x 28 = 9,408 bytes, the file holds 9,407"),
         (idx(IMAGES) + b"\0", r"more data than the 12 x 28 x 28 = 9,408 bytes"),
@@ -153,7 +158,7 @@ def test_a_flipped_bit_in_gzip_is_noticed(folder, digits):
 
 
 @pytest.mark.parametrize(
-    "dataset, name",
+    ("dataset", "name"),
     [
         (mnist, "mnist/train-images-idx3-ubyte.gz"),
         (fashion_mnist, "fashion_mnist/train-images-idx3-ubyte.gz"),
@@ -204,7 +209,7 @@ def test_download_checks_the_hash_and_fills_the_cache(server, monkeypatch):
 
 
 def test_download_with_another_hash_is_refused(server):
-    url, content = server
+    url, _content = server
     with pytest.raises(DatasetError, match="wrong SHA-256"):
         _files.fetch("somewhere", "file.gz", (url,), "0" * 64)
 
@@ -251,7 +256,8 @@ def test_cifar10_from_the_archive(folder, cifar_archive, cifar_records):
     np.testing.assert_array_equal(x_train[10_007], record[1:].reshape(3, 32, 32).transpose(1, 2, 0))
     assert y_train[10_007, 0] == record[0]
     np.testing.assert_array_equal(y_test[:, 0], cifar_records["test_batch.bin"][:, 0])
-    assert x_train.flags.c_contiguous and x_test.flags.c_contiguous
+    assert x_train.flags.c_contiguous
+    assert x_test.flags.c_contiguous
 
 
 def test_cifar10_unpacked(folder, cifar_records):
@@ -274,10 +280,10 @@ def test_cifar10_unpacked(folder, cifar_records):
 def test_cifar10_damaged(folder, cifar_archive, cifar_records):
     path = folder / "cifar10" / "cifar-10-binary.tar.gz"
     write_archive(path, [("data_batch_1.bin", cifar_records["data_batch_1.bin"].tobytes()[:3073])])
-    with pytest.raises(DatasetError, match="data_batch_1.bin in it holds 3,073 bytes"):
+    with pytest.raises(DatasetError, match=r"data_batch_1\.bin in it holds 3,073 bytes"):
         cifar10.load_data()
     write_archive(path, [("data_batch_1.bin", cifar_records["data_batch_1.bin"].tobytes())])
-    with pytest.raises(DatasetError, match="the archive lacks .*data_batch_2.bin.*test_batch.bin"):
+    with pytest.raises(DatasetError, match=r"the archive lacks .*data_batch_2\.bin.*test_batch\.bin"):
         cifar10.load_data()
     wrong = cifar_records["data_batch_1.bin"].copy()
     wrong[5, 0] = 10
@@ -289,3 +295,17 @@ def test_cifar10_damaged(folder, cifar_archive, cifar_records):
         path.write_bytes(data)
         with pytest.raises(DatasetError, match="truncated or damaged archive"):
             cifar10.load_data()
+
+
+def test_mnist_mini_is_cut_from_mnist_as_the_tool_says(tmp_path):
+    """The embedded digits can be made again from the original files, where these are at hand."""
+    source = os.environ.get("FASTCONV_DATA")
+    if not source or not (pathlib.Path(source) / "mnist" / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip("needs MNIST's files under $FASTCONV_DATA/mnist")
+    tool = pathlib.Path(__file__).parents[1] / "tools" / "make_mnist_mini.py"
+    command = [sys.executable, str(tool), f"{source}/mnist", "--target", str(tmp_path)]
+    subprocess.run(command, check=True)
+    made = _idx.load_parts("mnist_mini", tmp_path.joinpath)
+    for part, expected in zip(made, mnist_mini.load_data(), strict=True):
+        for got, array in zip(part, expected, strict=True):
+            np.testing.assert_array_equal(got, array)

@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = _idx.load_parts("mnist", arguments.source.joinpath)
     rng = np.random.default_rng(SEED)
-    for (part, per_class), (images, labels) in zip(PER_CLASS.items(), parts):
+    for (part, per_class), (images, labels) in zip(PER_CLASS.items(), parts, strict=True):
         indices = choose(labels, per_class, rng)
         write_idx(arguments.target / f"{part}-images-idx3-ubyte.gz", images[indices])
         write_idx(arguments.target / f"{part}-labels-idx1-ubyte.gz", labels[indices])

@@ -44,7 +44,7 @@ def load_data() -> _idx.Arrays:
         batches = {name: _parse(path, _read_file(path)) for name, path in unpacked.items() if path}
     else:
         batches = dict(_read_archive(_files.fetch("cifar10", _ARCHIVE, _URLS, _SHA256)))
-    x_train, y_train = zip(*(batches[name] for name in _TRAIN))
+    x_train, y_train = zip(*(batches[name] for name in _TRAIN), strict=True)
     return (np.concatenate(x_train), np.concatenate(y_train)), batches[_TEST]
 
 

@@ -1,0 +1,97 @@
+"""LeNet-5 on handwritten digits, from data to pictures: `make demo`, `fastconv demo` or `python -m fastconv.demo`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import callbacks, datasets, layers, models, optimizers, utils, visualization
+
+EPOCHS = 12
+BATCH_SIZE = 32
+
+
+def lenet5() -> models.Sequential:
+    """LeNet-5 (LeCun, Bottou, Bengio and Haffner, 1998, figure 2) for 28 x 28 pictures of ten digits: 61,706 weights.
+
+    Today's usual form: max pooling, ReLU and softmax in place of trained sub-sampling, tanh and radial basis functions.
+    """
+    return models.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.MaxPool2D(2),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPool2D(2),
+            layers.Flatten(),
+            layers.Dense(120, activation="relu"),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The embedded digits, ready for training: pixels float32 from 0 to 1, shape (N, 28, 28, 1); labels (N,)."""
+    (x_train, y_train), (x_test, y_test) = datasets.mnist_mini.load_data()
+    x_train, x_test = (x[..., np.newaxis].astype(np.float32) / 255 for x in (x_train, x_test))
+    return (x_train, y_train), (x_test, y_test)
+
+
+def train(model: models.Sequential, epochs: int = EPOCHS) -> callbacks.History:
+    """Train on the embedded digits; the test digits are watched for the curves and decide nothing."""
+    (x_train, y_train), test = load_digits()
+    steps = epochs * -(-len(x_train) // BATCH_SIZE)
+    rate = optimizers.schedules.CosineDecay(2e-3, steps)
+    model.compile(optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model.fit(x_train, y_train, batch_size=BATCH_SIZE, epochs=epochs, validation_data=test)
+
+
+def save_pictures(model: models.Sequential, history: callbacks.History, output: Path) -> list[Path]:
+    """Write curves, filters, feature maps, wrong predictions and the confusion matrix; return their paths."""
+    _, (x_test, y_test) = load_digits()
+    predictions = model.predict(x_test, verbose=0)
+    first = next(layer for layer in model.layers if isinstance(layer, layers.Conv2D))
+    figures = {
+        "curves.png": visualization.plot_history(history),
+        "first_filters.png": visualization.plot_filters(first),
+        "feature_maps.png": visualization.plot_feature_maps(model, x_test[0]),
+        "wrong_predictions.png": visualization.plot_predictions(x_test, y_test, predictions, only_wrong=True),
+        "confusion_matrix.png": visualization.plot_confusion_matrix(y_test, predictions),
+    }
+    for name, figure in figures.items():
+        figure.savefig(output / name, dpi=120)
+    return [output / name for name in figures]
+
+
+def run(output: Path, epochs: int = EPOCHS, seed: int = 0) -> float:
+    """Train LeNet-5, print what happens, write pictures and `lenet.safetensors` to a folder; return the test accuracy.
+
+    Args:
+        output: a folder; made when missing.
+        epochs: passes through the 5,000 training digits.
+        seed: of the initial weights and the order of the digits.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    utils.set_random_seed(seed)
+    model = lenet5()
+    model.summary()
+    started = time.perf_counter()
+    history = train(model, epochs)
+    print(f"trained in {time.perf_counter() - started:.1f} s")
+    _, (x_test, y_test) = load_digits()
+    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    print(f"test accuracy: {accuracy:.4f}")
+    written = save_pictures(model, history, output)
+    model.save_weights(output / "lenet.safetensors")
+    print(f"{output}/: {', '.join(path.name for path in written)}, lenet.safetensors")
+    return accuracy
+
+
+if __name__ == "__main__":
+    from .cli import main
+
+    sys.exit(main(["demo", *sys.argv[1:]]))
