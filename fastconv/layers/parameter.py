@@ -1,0 +1,115 @@
+"""A layer's weights: storage, gradient, and whether they are trained."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: one cache line, and the widest vector of any instruction set
+
+
+class Parameter:
+    """An array that a layer owns and an optimizer changes.
+
+    Args:
+        name: within its layer, e.g. ``"kernel"``.
+        value: initial values; copied into 64-byte aligned storage of the parameter's own.
+        trainable: False for state such as a moving mean.
+        regularizer: penalty on the value (see ``fastconv.regularizers``), or None.
+
+    Attributes:
+        trainable: whether gradients are collected; a layer's ``trainable`` switches it.
+        version: grows with every change, so that packed or transformed weights can be cached by it.
+        grad: gradient of the current step, or None before the first :meth:`add_grad`.
+    """
+
+    __slots__ = ("_owns_grad", "_storage", "_view", "grad", "name", "regularizer", "trainable", "version")
+
+    def __init__(self, name: str, value: np.ndarray, trainable: bool = True, regularizer: Any = None) -> None:
+        self.name = name
+        self.trainable = trainable
+        self.regularizer = regularizer
+        self.version = 0
+        self.grad: np.ndarray | None = None
+        self._owns_grad = False
+        self._storage = _aligned_empty(value.shape, value.dtype)
+        self._storage[...] = value
+        self._view = self._storage.view()
+        self._view.flags.writeable = False
+
+    @property
+    def value(self) -> np.ndarray:
+        """A read-only view of the values; :meth:`assign` changes them."""
+        return self._view
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self._storage.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """``float32`` or ``float64``."""
+        return self._storage.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._storage.size
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the value."""
+        return self._storage.copy()
+
+    def assign(self, value: Any) -> None:
+        """Copy ``value`` into the parameter.
+
+        Raises:
+            ValueError: another shape. TypeError: values that do not convert to the parameter's dtype.
+        """
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ValueError(f'parameter "{self.name}" has shape {self.shape}, got values of shape {array.shape}')
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f'parameter "{self.name}" is {self.dtype}, got values of dtype {array.dtype}')
+        self._storage[...] = array
+        self.version += 1
+
+    def add_grad(self, gradient: np.ndarray) -> None:
+        """Add to the step's gradient; a parameter that is not trainable ignores it.
+
+        The first gradient of a step is kept without a copy, so its array must not be changed afterwards; it is
+        never written to.
+
+        Raises:
+            ValueError: another shape than the parameter's. TypeError: another dtype.
+        """
+        if not self.trainable:
+            return
+        if gradient.shape != self.shape:
+            raise ValueError(f'gradient of "{self.name}" has shape {gradient.shape}, the parameter {self.shape}')
+        if gradient.dtype != self.dtype:
+            raise TypeError(f'gradient of "{self.name}" is {gradient.dtype}, the parameter {self.dtype}')
+        if self.grad is None:
+            self.grad = gradient
+            self._owns_grad = False
+        elif self._owns_grad:
+            self.grad += gradient
+        else:
+            self.grad = self.grad + gradient
+            self._owns_grad = True
+
+    def zero_grad(self) -> None:
+        """Forget the step's gradient."""
+        self.grad = None
+        self._owns_grad = False
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable})"
+
+
+def _aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    buffer = np.empty(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,108 @@
+"""A model's layers and connections as plain data, and back.
+
+The description of a graph numbers its tensors: the inputs from 0, then the outputs of each call in order::
+
+    {"name": "lenet", "inputs": ["input_layer"], "layers": [{"class_name": "Conv2D", "config": {...}}, ...],
+     "calls": [{"layer": "conv2d", "inputs": [0], "outputs": 1}, ...], "outputs": [7]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import layers as layer_module
+from ..layers.base import Layer
+from ..layers.input import InputLayer
+from ..layers.node import Tensor
+from ..registry import by_name, custom_object_scope, resolve
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .sequential import Sequential
+
+
+def serialize_layer(layer: Layer, name: str | None = None) -> dict[str, Any]:
+    """Return ``{"class_name", "config"}`` for a layer or model; ``name`` replaces the layer's own."""
+    config = layer.get_config()
+    return {"class_name": type(layer).__name__, "config": {**config, "name": name} if name else config}
+
+
+def deserialize_layer(description: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Build a layer or model from what :func:`serialize_layer` returned.
+
+    Args:
+        description: ``{"class_name", "config"}``.
+        custom_objects: class name -> class, for classes of your own.
+
+    Raises:
+        ValueError: an unknown class name.
+    """
+    with custom_object_scope(custom_objects):
+        return resolve(description, _table(), "layer")
+
+
+def graph_config(model: Model) -> dict[str, Any]:
+    """Describe a model of any graph."""
+    graph = model.graph
+    numbers = {tensor: i for i, tensor in enumerate(graph.inputs)}
+    descriptions: list[dict[str, Any]] = []
+    inputs: list[str] = []
+    for tensor in graph.inputs:
+        layer = tensor.node.layer
+        if not isinstance(layer, InputLayer):  # a tensor in the middle of another model becomes an input
+            layer = InputLayer(tensor.shape[1:], dtype=tensor.dtype)
+        name = graph.names.get(layer) or f"{layer.name}_{len(inputs)}"
+        descriptions.append(serialize_layer(layer, name))
+        inputs.append(name)
+    calls = []
+    for node in graph.nodes:
+        sources = [numbers[t] for t in node.inputs]
+        calls.append({"layer": graph.names[node.layer], "inputs": sources, "outputs": len(numbers)})
+        for tensor in node.outputs:
+            numbers.setdefault(tensor, len(numbers))
+    descriptions += [
+        serialize_layer(layer, graph.names[layer]) for layer in graph.layers if not isinstance(layer, InputLayer)
+    ]
+    outputs = [numbers[t] for t in graph.outputs]
+    return {**_head(model), "inputs": inputs, "layers": descriptions, "calls": calls, "outputs": outputs}
+
+
+def graph_from_config(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return new inputs and outputs for a :func:`graph_config`."""
+    found = {d["config"]["name"]: deserialize_layer(d, custom_objects) for d in config["layers"]}
+    tensors: list[Tensor] = [found[name].output for name in config["inputs"]]
+    for call in config["calls"]:
+        if not all(isinstance(i, int) and 0 <= i < len(tensors) for i in call["inputs"]) or call["layer"] not in found:
+            raise ValueError(f"call {call} refers to a tensor or layer that does not exist")
+        sources = [tensors[i] for i in call["inputs"]]
+        result = found[call["layer"]](sources[0] if len(sources) == 1 else sources)
+        tensors += result if isinstance(result, list) else [result]
+    return tensors[: len(config["inputs"])], [tensors[i] for i in config["outputs"]]
+
+
+def stack_config(model: Sequential) -> dict[str, Any]:
+    """Describe a Sequential: its layers in order, an InputLayer first if the input shape is known."""
+    first = [serialize_layer(model.inputs[0].node.layer)] if model.built else []
+    return {**_head(model), "layers": first + [serialize_layer(x, name) for name, x in model.sublayers().items()]}
+
+
+def stack_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Sequence[Any]:
+    """Return new layers for a :func:`stack_config`."""
+    return [deserialize_layer(description, custom_objects) for description in config["layers"]]
+
+
+def _head(model: Model) -> dict[str, Any]:
+    return {"name": model.name if model.named else None, "trainable": model.trainable}
+
+
+def _table() -> dict[str, Any]:
+    """Every class that can be named in a description."""
+    from .model import Model
+    from .sequential import Sequential
+
+    exported = (getattr(layer_module, name) for name in layer_module.__all__)
+    classes = {cls for cls in exported if isinstance(cls, type) and issubclass(cls, Layer)}
+    return by_name(*classes, Model, Sequential)
