@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,6 +42,9 @@ class BatchSequence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Any: ...
+
+
+PortsFor = Callable[[Any], Ports]
 
 
 class Data(Protocol):
@@ -138,7 +141,7 @@ def _check_names(value: Mapping[str, Any], names: Sequence[str], kind: str, all_
         raise ValueError(f"the model's {kind}s are {', '.join(names)}; unknown: {unknown}, missing: {missing}")
 
 
-def class_weights_of(y: list[np.ndarray], class_weight: Mapping[int, float]) -> list[np.ndarray | None]:
+def class_weights_of(y: Sequence[np.ndarray], class_weight: Mapping[int, float]) -> list[np.ndarray | None]:
     """Return the sample weights that a weight per class means; classes not in the dict weigh 1.
 
     Raises:
@@ -179,9 +182,7 @@ class ArrayData:
         self.sample_weight = None if sample_weight is None else as_weights(sample_weight, ports)
         self.ports, self.batch_size, self.seed = ports, check_count(batch_size, "batch_size"), seed
         self.samples = len(self.x[0])
-        lengths = [len(array) for array in self._arrays()]
-        if len(set(lengths)) > 1:
-            raise ValueError(f"x, y and sample_weight must have the same number of samples, got {lengths}")
+        _check_lengths([*self.x, *(self.y or []), *(self.sample_weight or [])])
 
     @property
     def steps(self) -> int:
@@ -221,9 +222,6 @@ class ArrayData:
             None if self.sample_weight is None else [w if w is None else w[chosen] for w in self.sample_weight],
         )
 
-    def _arrays(self) -> list[np.ndarray]:
-        return [*self.x, *(self.y or []), *(w for w in self.sample_weight or [] if w is not None)]
-
 
 class IterableData:
     """Batches from an iterable of ``(x, y)`` or ``(x, y, sample_weight)`` (also ``x`` alone, for ``predict``).
@@ -234,12 +232,13 @@ class IterableData:
     Args:
         source: an iterable or a generator, which may be endless if ``steps`` is given; or a sequence with
             ``__len__`` and ``__getitem__``.
-        ports: the model's inputs and outputs.
+        ports_for: gives the model's inputs and outputs; called with a batch's x, because a model may learn its input
+            shape from it.
         steps: batches an epoch.
     """
 
-    def __init__(self, source: Iterable[Any] | BatchSequence, ports: Ports, steps: int | None = None) -> None:
-        self.source, self.ports = source, ports
+    def __init__(self, source: Iterable[Any] | BatchSequence, ports_for: PortsFor, steps: int | None = None) -> None:
+        self.source, self.ports_for = source, ports_for
         self._given_steps = None if steps is None else check_count(steps, "steps")
         self._iterator: Iterator[Any] | None = None
         self.exhausted = False
@@ -291,22 +290,38 @@ class IterableData:
         return False
 
     def _batch(self, item: Any) -> Batch:
-        if isinstance(item, list) and len(self.ports.input_names) == 1:
-            item = tuple(item)  # PyTorch's DataLoader yields lists
+        # PyTorch's DataLoader yields lists; a list of several arrays may also be several inputs.
+        x = item[0] if isinstance(item, (tuple, list)) and item else item
+        ports = self.ports_for(x)
+        if isinstance(item, list) and len(ports.input_names) == 1:
+            item = tuple(item)
         if not isinstance(item, tuple):
             item = (item,)
         if not 1 <= len(item) <= 3:
             raise ValueError(f"a batch is a tuple (x, y) or (x, y, sample_weight), got {len(item)} items")
-        x, y, weight = (*item, None, None)[:3]
-        batch = Batch(
-            as_inputs(x, self.ports),
-            None if y is None else as_targets(y, self.ports),
-            None if weight is None else as_weights(weight, self.ports),
-        )
-        lengths = {len(a) for a in [*batch.x, *(batch.y or []), *(batch.sample_weight or [])] if a is not None}
-        if len(lengths) > 1:
-            raise ValueError(f"the arrays of a batch must have the same number of samples, got {sorted(lengths)}")
-        return batch
+        x, y, sample_weight = (*item, None, None)[:3]
+        return make_batch(x, y, sample_weight, ports)
+
+
+def make_batch(x: Any, y: Any, sample_weight: Any, ports: Ports) -> Batch:
+    """Return a batch from what a user passes.
+
+    Raises:
+        ValueError: arrays of different lengths, shapes that the model does not take. TypeError: not numbers.
+    """
+    batch = Batch(
+        as_inputs(x, ports),
+        None if y is None else as_targets(y, ports),
+        None if sample_weight is None else as_weights(sample_weight, ports),
+    )
+    _check_lengths([*batch.x, *(batch.y or []), *(batch.sample_weight or [])])
+    return batch
+
+
+def _check_lengths(arrays: Iterable[np.ndarray | None]) -> None:
+    lengths = [len(array) for array in arrays if array is not None]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"x, y and sample_weight must have the same number of samples, got {lengths}")
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -70,9 +70,10 @@ class Plan:
             sources = tuple(self.slots[t] for t in node.inputs)
             targets = tuple(-1 if t in given else self.slots[t] for t in node.outputs)
             candidates = dict.fromkeys((*sources, *(t for t in targets if t >= 0)))
-            forward, backward = layer.forward, layer.backward
+            infer, forward, backward = layer.infer, layer.forward, layer.backward
             if node in linear:
                 forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
+                infer = _output_of(forward)
             self.steps.append(
                 Step(
                     layer=layer,
@@ -81,7 +82,7 @@ class Plan:
                     sources=sources,
                     targets=targets,
                     dead=tuple(slot for slot in candidates if last_use.get(slot, position) <= position),
-                    infer=layer.infer,
+                    infer=infer,
                     forward=forward,
                     backward=backward,
                     forward_takes_need_dx=accepts_need_dx(forward),
@@ -254,6 +255,15 @@ class _Flow:
             return None
         gradient, self.gradients[slot] = self.gradients[slot], None
         return gradient
+
+
+def _output_of(forward: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """``forward`` without its cache."""
+
+    def infer(*inputs: Any, training: bool = False) -> Any:
+        return forward(*inputs, training=training)[0]
+
+    return infer
 
 
 def _store(values: list[Any], targets: Sequence[int], outputs: Sequence[Any]) -> None:

@@ -12,11 +12,12 @@ from ..layers.node import Shape, Tensor
 from . import architecture, summary
 from .execution import Plan, Tape
 from .graph import Graph
+from .training import Trainer
 
 NO_OUTPUTS: frozenset[int] = frozenset()
 
 
-class Model(Layer):
+class Model(Trainer):
     """The layers between ``inputs`` and ``outputs``, with training (``compile``, ``fit``, ...) on top::
 
         x = Input((28, 28, 1))
@@ -144,9 +145,13 @@ class Model(Layer):
 
     # ---- running ----
 
-    def infer(self, *inputs: Any, training: bool = False) -> Any:
-        """Return the output (a list with several). Thread-safe: nothing is stored in the model."""
-        outputs = self._plan().infer(self._checked(inputs), training)
+    def infer(self, *inputs: Any, training: bool = False, linear_outputs: Iterable[int] = NO_OUTPUTS) -> Any:
+        """Return the output (a list with several). Thread-safe: nothing is stored in the model.
+
+        Args:
+            inputs, training, linear_outputs: as for :meth:`forward`.
+        """
+        outputs = self._plan(linear_outputs).infer(self._checked(inputs), training)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def forward(

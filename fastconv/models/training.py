@@ -1,0 +1,482 @@
+"""Training by Keras' words: compile, fit, evaluate, predict, and the same on one batch."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from .. import optimizers, random
+from ..callbacks import CallbackList, History, Logs
+from ..layers.base import Layer
+from . import objective
+from .batching import (
+    ArrayData,
+    Batch,
+    Data,
+    IterableData,
+    Ports,
+    as_inputs,
+    check_count,
+    class_weights_of,
+    is_array_like,
+    make_batch,
+)
+from .objective import Meter
+from .progress import Progress, resolve_verbose
+from .steps import Steps, ports_of, warn_non_finite
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+class Trainer(Layer):
+    """The part of :class:`Model` that trains.
+
+    Data may be float64 or integers, such as images of uint8: they are cast to the model's dtype, and **not** scaled.
+
+    Attributes:
+        optimizer: set by :meth:`compile`.
+        stop_training: a callback sets it to end :meth:`fit`.
+        epoch: the number of epochs completed, what ``initial_epoch`` continues from after ``load_model``.
+        history: of the last :meth:`fit`.
+    """
+
+    optimizer: optimizers.Optimizer | None = None
+    stop_training: bool = False
+    epoch: int = 0
+    shuffle_seed: int | None = None
+    history: History | None = None
+    _compile_arguments: dict[str, Any] | None = None
+    _cached_steps: Steps | None = None
+
+    # ---- compile ----
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None
+    ) -> None:
+        """Choose how to train.
+
+        A loss of categorical cross-entropy on an output that ends in a softmax, which nothing else uses, is computed
+        together with that softmax: stably, from the logits.
+
+        Args:
+            optimizer: a name (``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"adagrad"``) or an Optimizer.
+            loss: a name, a Loss, or your own object with ``forward(y_true, y_pred) -> (loss, cache)`` and
+                ``backward(cache) -> dy``. With several outputs a list or a dict by output name; None for an output
+                leaves it untrained; a single loss serves all.
+            loss_weights: a list or dict of factors in the total loss; 1 by default.
+            metrics: a list of names or functions ``(y_true, y_pred)``; with several outputs a list of lists, or a
+                dict by output name. ``"accuracy"`` becomes the kind that fits the shapes.
+
+        Raises:
+            ValueError: an unknown name. TypeError: not a loss, metric or optimizer.
+        """
+        if loss is None:
+            raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
+        objective.check_compile_arguments(loss, metrics)
+        self.optimizer = optimizers.get(optimizer)
+        self._compile_arguments = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
+        self._cached_steps = None
+        if self._built_graph() is not None:
+            self._steps()
+
+    @property
+    def compiled(self) -> bool:
+        """Whether :meth:`compile` has been called."""
+        return self._compile_arguments is not None
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what :meth:`evaluate` returns, the loss first."""
+        return self._steps().objective.names
+
+    # ---- fit ----
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+    ) -> History:
+        """Train, and return the history. Ctrl-C ends training cleanly with the history so far.
+
+        Args:
+            x: inputs: an array, a list of them or a dict by input name; or an iterable of batches ``(x, y)`` or
+                ``(x, y, sample_weight)``. An iterable is run through once an epoch; with ``steps_per_epoch`` it goes
+                on where it was, and may be endless.
+            y: targets, like x. Integer labels for the sparse losses.
+            batch_size: samples a batch, 32 by default; only for arrays.
+            epochs: train until this many are done, counted from 0.
+            verbose: 0 silent, 1 a bar, 2 a line an epoch; ``"auto"``: a bar in a terminal or notebook, else lines.
+            callbacks: a list of :class:`fastconv.callbacks.Callback`.
+            validation_split: fraction of the arrays' end, taken before shuffling, to validate on.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to validate on after each epoch, or an iterable.
+            shuffle: whether to shuffle arrays; epoch k's order follows from a seed and k.
+            class_weight: class -> weight of its samples; missing classes weigh 1.
+            sample_weight: a weight per sample.
+            initial_epoch: continue from here: for a model from ``load_model``, ``initial_epoch=model.epoch`` gives
+                the same bits as a run that was never interrupted.
+            steps_per_epoch: batches an epoch.
+            validation_steps: batches of the validation data to use.
+            validation_batch_size: ``batch_size`` for the validation data.
+
+        Raises:
+            RuntimeError: before :meth:`compile`.
+            ValueError: shapes that the model does not take, labels out of range, arguments that exclude each other.
+            TypeError: arrays that are not numbers, labels that are not integers.
+        """
+        self._check_compiled()
+        verbosity = resolve_verbose(verbose)
+        _check_epochs(epochs, initial_epoch)
+        data = self._data(x, y, sample_weight, batch_size, steps_per_epoch)
+        validation = self._validation(validation_data, validation_split, data, validation_batch_size, validation_steps)
+        if validation_split:
+            data = cast(ArrayData, data).split(validation_split)[0]
+        if isinstance(data, ArrayData):
+            if not data.samples:
+                raise ValueError("there are no samples to train on")
+            if shuffle:
+                data.seed = self._shuffle_seed(initial_epoch)
+        steps = _limited(data, steps_per_epoch, "steps_per_epoch")
+        validation_count = None if validation is None else _limited(validation, validation_steps, "validation_steps")
+        self.history = History()
+        progress = Progress(verbosity, steps, epochs)
+        hooks = CallbackList(
+            [progress, *(callbacks or []), self.history],
+            self,
+            {"epochs": epochs, "steps": steps, "verbose": verbosity},
+        )
+        self.stop_training = False
+        logs: Logs = {}
+        loop = _EpochLoop(self, data, steps, class_weight, hooks, progress)
+        epoch = initial_epoch
+        try:
+            hooks.call("on_train_begin", {})
+            for epoch in range(initial_epoch, epochs):
+                hooks.call("on_epoch_begin", epoch, {})
+                logs = loop.run(epoch)
+                if not loop.batches:
+                    break
+                if validation is not None:
+                    results = self._evaluate(validation, validation_count, hooks)
+                    logs.update((f"val_{name}", value) for name, value in results.items())
+                self.epoch = epoch + 1
+                hooks.call("on_epoch_end", epoch, logs)
+                if self.stop_training or (epoch + 1 < epochs and _used_up(data)):
+                    break
+        except KeyboardInterrupt:
+            progress.close()
+            done = len(self.history.epoch)
+            print(f"interrupted in epoch {epoch + 1}; the history holds {done} epochs", file=sys.stderr)
+        except BaseException:
+            progress.close()
+            raise
+        hooks.call("on_train_end", logs)
+        return self.history
+
+    # ---- evaluate and predict ----
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and metrics on a data set.
+
+        Args:
+            x, y, batch_size, sample_weight: as in :meth:`fit`.
+            verbose: as in :meth:`fit`.
+            steps: number of batches to use; needed for an endless generator.
+            callbacks: a list, for their ``on_test_...`` hooks.
+            return_dict: return name -> value.
+
+        Returns:
+            The loss alone if there are no metrics, else ``[loss, metric, ...]`` (see :attr:`metrics_names`).
+
+        Raises:
+            RuntimeError, ValueError, TypeError: as :meth:`fit`.
+        """
+        self._check_compiled()
+        data = self._data(x, y, sample_weight, batch_size, steps)
+        if isinstance(data, ArrayData) and not data.samples:
+            raise ValueError("there are no samples to evaluate on")
+        count = _limited(data, steps, "steps")
+        verbosity = resolve_verbose(verbose)
+        hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
+        results = self._evaluate(data, count, hooks, Progress(verbosity, count, label="evaluate"))
+        if return_dict:
+            return results
+        values = list(results.values())
+        return values[0] if len(values) == 1 else values
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the model's output (a list with several) for a data set, computed batch by batch.
+
+        Args:
+            x: as in :meth:`fit`; the targets of an iterable's batches are ignored.
+            batch_size: samples a batch, 32 by default; only for arrays.
+            verbose: 1 shows a bar in a terminal or notebook.
+            steps: number of batches; needed for an endless generator.
+            callbacks: a list, for their ``on_predict_...`` hooks.
+
+        Raises:
+            ValueError: another shape than the model's input; the message shows both. TypeError: not numbers.
+        """
+        data = self._data(x, None, None, batch_size, steps)
+        count = _limited(data, steps, "steps")
+        verbosity = resolve_verbose(verbose)
+        hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
+        progress = Progress(1 if verbosity == 1 else 0, count, label="predict")
+        parts: list[list[np.ndarray]] = []
+        hooks.call("on_predict_begin", {})
+        progress.on_epoch_begin(0)
+        try:
+            for number, batch in enumerate(itertools.islice(data.epoch(0), count)):
+                hooks.call("on_predict_batch_begin", number, {})
+                output = self.infer(*batch.x)
+                parts.append(list(output) if isinstance(output, (list, tuple)) else [output])
+                hooks.call("on_predict_batch_end", number, {})
+                progress.advance(batch.size, {})
+            progress.finish({})
+        finally:
+            progress.close()
+        hooks.call("on_predict_end", {})
+        if not parts:
+            raise ValueError("there are no batches to predict on")
+        outputs = [part[0] if len(parts) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    # ---- one batch ----
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Make one training step; return the batch's loss and metrics, of before the step, as :meth:`evaluate` does.
+
+        Args:
+            x, y, sample_weight, class_weight, return_dict: as in :meth:`fit` and :meth:`evaluate`.
+        """
+        self._check_compiled()
+        batch = _weighted(make_batch(x, y, sample_weight, self._ports(x)), class_weight)
+        steps = self._steps()
+        return self._batch_result(steps, steps.train(batch), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Return one batch's loss and metrics, as :meth:`evaluate` does."""
+        self._check_compiled()
+        batch = make_batch(x, y, sample_weight, self._ports(x))
+        steps = self._steps()
+        return self._batch_result(steps, steps.test(batch), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the model's output (a list with several) for one batch."""
+        return self.infer(*as_inputs(x, self._ports(x)))
+
+    # ---- inside ----
+
+    def _built_graph(self) -> Any:
+        return getattr(self, "_graph", None)
+
+    def _check_compiled(self) -> None:
+        if not self.compiled:
+            raise RuntimeError(f"{self.label} must be compiled first: model.compile(optimizer=..., loss=...)")
+
+    def _steps(self) -> Steps:
+        self._check_compiled()
+        if self._cached_steps is None or self._cached_steps.graph is not self._built_graph():
+            self._cached_steps = Steps(cast("Model", self), **(self._compile_arguments or {}))
+        return self._cached_steps
+
+    def _ports(self, x: Any) -> Ports:
+        """Return the model's ports; a Sequential that does not know its input shape takes it from ``x``."""
+        if self._cached_steps is not None and self._cached_steps.graph is self._built_graph():
+            return self._cached_steps.ports
+        if self._built_graph() is None:
+            self.build((None, *np.shape(x)[1:]))
+        return ports_of(cast("Model", self))
+
+    def _data(self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, steps: int | None) -> Data:
+        if is_array_like(x):
+            return ArrayData(x, y, sample_weight, self._ports(x), 32 if batch_size is None else batch_size)
+        if x is None or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+            raise TypeError(f"x must be arrays or an iterable of batches, got {type(x).__name__}")
+        given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+        excess = [name for name, value in given.items() if value is not None]
+        if excess:
+            raise ValueError(f"x is an iterable of batches, which hold it already: leave out {', '.join(excess)}")
+        return IterableData(x, self._ports, steps)
+
+    def _validation(
+        self, given: Any, split: float, data: Data, batch_size: int | None, steps: int | None
+    ) -> Data | None:
+        if given is None:
+            if not split:
+                return None
+            if not isinstance(data, ArrayData):
+                raise ValueError("validation_split needs arrays; give validation_data")
+            part = data.split(split)[1]
+            part.batch_size = part.batch_size if batch_size is None else check_count(batch_size, "batch_size")
+            return part
+        if split:
+            raise ValueError("give either validation_data or validation_split")
+        if not isinstance(given, (tuple, list)):
+            return self._data(given, None, None, None, steps)
+        if len(given) not in (2, 3):
+            raise ValueError(f"validation_data is (x, y) or (x, y, sample_weight), got {len(given)} items")
+        if batch_size is None:
+            batch_size = data.batch_size if isinstance(data, ArrayData) else 32
+        x, y, sample_weight = (*given, None)[:3]
+        return self._data(x, y, sample_weight, batch_size, steps)
+
+    def _shuffle_seed(self, initial_epoch: int) -> int:
+        """Return the seed of the shuffle orders: a new one for a new run, the same for one that goes on."""
+        if self.shuffle_seed is None or initial_epoch == 0:
+            self.shuffle_seed = random.next_seed()
+        return self.shuffle_seed
+
+    def _evaluate(self, data: Data, count: int | None, hooks: CallbackList, progress: Progress | None = None) -> Logs:
+        meter: Meter | None = None
+        hooks.call("on_test_begin", {})
+        if progress is not None:
+            progress.on_epoch_begin(0)
+        try:
+            for number, batch in enumerate(itertools.islice(data.epoch(0), count)):
+                hooks.call("on_test_batch_begin", number, {})
+                steps = self._steps()
+                meter = meter or Meter(steps.objective)
+                meter.add(steps.test(batch), batch.size)
+                if hooks.hooks("on_test_batch_end"):
+                    hooks.call("on_test_batch_end", number, meter.logs())
+                if progress is not None:
+                    progress.advance(batch.size, meter.logs())
+            if meter is None:
+                raise ValueError("the data to evaluate on holds no batches")
+            logs = meter.logs()
+            if progress is not None:
+                progress.finish(logs)
+        finally:
+            if progress is not None:
+                progress.close()
+        hooks.call("on_test_end", logs)
+        return logs
+
+    def _batch_result(self, steps: Steps, values: Sequence[Any], return_dict: bool) -> Any:
+        means = [float(np.mean(value)) for value in values]
+        if return_dict:
+            return dict(zip(steps.objective.names, means, strict=True))
+        return means[0] if len(means) == 1 else means
+
+
+class _EpochLoop:
+    """The batches of an epoch of ``fit``; knows whether it has warned of a NaN loss, which happens once."""
+
+    def __init__(
+        self,
+        model: Trainer,
+        data: Data,
+        steps: int | None,
+        class_weight: Mapping[int, float] | None,
+        hooks: CallbackList,
+        progress: Progress,
+    ) -> None:
+        self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
+        self.hooks, self.progress = hooks, progress
+        self.warned = False
+        self.batches = 0
+
+    def run(self, epoch: int) -> Logs:
+        """Train on the epoch's batches and return the mean loss and metrics."""
+        meter: Meter | None = None
+        self.batches = 0
+        for number, batch in enumerate(self._batches(epoch)):
+            self.hooks.call("on_train_batch_begin", number, {})
+            steps = self.model._steps()
+            meter = meter or Meter(steps.objective)
+            meter.add(steps.train(batch, None if self.warned else self._warn), batch.size)
+            logs = meter.logs()
+            self.hooks.call("on_train_batch_end", number, logs)
+            self.progress.advance(batch.size, logs)
+            self.batches += 1
+            if self.model.stop_training:
+                break
+        if meter is None:
+            if not self.model.epoch:
+                raise ValueError("the data to train on holds no batches")
+            return {}
+        return meter.logs()
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        for batch in itertools.islice(self.data.epoch(epoch), self.steps):
+            yield _weighted(batch, self.class_weight)
+
+    def _warn(self, batch: Batch, loss: float) -> None:
+        self.warned = True
+        warn_non_finite(cast("Model", self.model), batch, loss)
+
+
+def _weighted(batch: Batch, class_weight: Mapping[int, float] | None) -> Batch:
+    if class_weight is None:
+        return batch
+    if batch.sample_weight is not None:
+        raise ValueError("give either class_weight or sample_weight")
+    return batch._replace(sample_weight=class_weights_of(batch.y or [], class_weight))
+
+
+def _limited(data: Data, steps: int | None, name: str) -> int | None:
+    """Return how many batches an epoch takes."""
+    if steps is None:
+        return data.steps
+    steps = check_count(steps, name)
+    if isinstance(data, ArrayData) and steps > data.steps:
+        raise ValueError(f"{name}={steps}, but {data.samples} samples make {data.steps} batches of {data.batch_size}")
+    return steps
+
+
+def _used_up(data: Data) -> bool:
+    if isinstance(data, IterableData) and data.exhausted:
+        warnings.warn("the generator is used up, so training ends; an iterable would start again", stacklevel=3)
+        return True
+    return False
+
+
+def _check_epochs(epochs: Any, initial_epoch: Any) -> None:
+    check_count(epochs, "epochs")
+    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, (int, np.integer)):
+        raise TypeError(f"initial_epoch must be an integer, got {initial_epoch!r}")
+    if initial_epoch < 0:
+        raise ValueError(f"initial_epoch must be >= 0, got {initial_epoch}")
