@@ -9,13 +9,20 @@ from .base import Layer
 from .convolution import Conv2D, DepthwiseConv2D
 from .dense import Dense
 from .input import Input, InputLayer
+from .locally_connected import LocallyConnected2D
+from .merging import Add, Concatenate, Multiply
+from .normalization import BatchNormalization, LocalResponseNormalization
 from .parameter import Parameter
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D, MaxUnpool2D
+from .regularization import Dropout, SpatialDropout2D
 from .reshaping import Cropping2D, Flatten, Rescaling, Reshape, UpSampling2D, ZeroPadding2D
+from .separable import SeparableConv2D
+from .transposed import Conv2DTranspose
 
 # Keras' other names for the same classes.
 Convolution2D = Conv2D
-DepthwiseConvolution2D = DepthwiseConv2D
+Convolution2DTranspose = Conv2DTranspose
+SeparableConvolution2D = SeparableConv2D
 MaxPooling2D = MaxPool2D
 AveragePooling2D = AvgPool2D
 GlobalMaxPooling2D = GlobalMaxPool2D
@@ -24,14 +31,19 @@ GlobalAveragePooling2D = GlobalAvgPool2D
 __all__ = [
     "ELU",
     "Activation",
+    "Add",
     "AveragePooling2D",
     "AvgPool2D",
+    "BatchNormalization",
+    "Concatenate",
     "Conv2D",
+    "Conv2DTranspose",
     "Convolution2D",
+    "Convolution2DTranspose",
     "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
-    "DepthwiseConvolution2D",
+    "Dropout",
     "Flatten",
     "GlobalAveragePooling2D",
     "GlobalAvgPool2D",
@@ -41,15 +53,21 @@ __all__ = [
     "InputLayer",
     "Layer",
     "LeakyReLU",
+    "LocalResponseNormalization",
+    "LocallyConnected2D",
     "MaxPool2D",
     "MaxPooling2D",
     "MaxUnpool2D",
+    "Multiply",
     "PReLU",
     "Parameter",
     "ReLU",
     "Rescaling",
     "Reshape",
+    "SeparableConv2D",
+    "SeparableConvolution2D",
     "Softmax",
+    "SpatialDropout2D",
     "UpSampling2D",
     "ZeroPadding2D",
 ]

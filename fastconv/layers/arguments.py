@@ -81,7 +81,6 @@ def activation_spec(identifier: Any) -> ActivationSpec:
     )
 
 
-
 def check_algorithm(algorithm: str) -> str:
     """Raise TypeError unless ``algorithm`` is a string; which names there are is known when it runs."""
     if not isinstance(algorithm, str):

@@ -75,6 +75,12 @@ class Parameter:
         self._storage[...] = array
         self.version += 1
 
+    def blend(self, value: np.ndarray, momentum: float) -> None:
+        """Move towards ``value`` in place: ``momentum * self + (1 - momentum) * value``."""
+        self._storage *= momentum
+        self._storage += (1 - momentum) * value
+        self.version += 1
+
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to the step's gradient; a parameter that is not trainable ignores it.
 

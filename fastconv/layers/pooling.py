@@ -135,9 +135,7 @@ class _GlobalPool2D(Layer):
 
     config_fields = ("keepdims",)
 
-    def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Unpack[LayerOptions]
-    ) -> None:
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         check_data_format(data_format)
         self.keepdims = bool(keepdims)
