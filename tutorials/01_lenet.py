@@ -51,12 +51,12 @@ x_train = x_train[..., np.newaxis].astype(np.float32) / 255
 x_test = x_test[..., np.newaxis].astype(np.float32) / 255
 print("training pictures", x_train.shape, "labels", y_train.shape)
 
-seven = x_test[np.flatnonzero(y_test == 7)[0]]  # (28, 28, 1)
+seven = x_test[np.flatnonzero(y_test == 7)[11]]  # (28, 28, 1)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 left.imshow(seven[:, :, 0], cmap="gray_r")
-left.add_patch(plt.Rectangle((11.5, 4.5), 8, 8, fill=False, edgecolor="tab:red", linewidth=2))
+left.add_patch(plt.Rectangle((17.5, 5.5), 8, 8, fill=False, edgecolor="tab:red", linewidth=2))
 left.set(title="a digit of 28 x 28 pixels", xticks=[], yticks=[])
-draw_numbers(right, seven[5:13, 12:20, 0] * 255, "the pixels in the red square")
+draw_numbers(right, seven[6:14, 18:26, 0] * 255, "the pixels in the red square")
 show(figure, "1_pixels")
 
 # %% [markdown]
@@ -137,7 +137,7 @@ print("im2col:", patches.shape, "@", kernels.reshape(9, 3).shape, "->", as_produ
 # compute.
 
 # %%
-numbers = np.array([[1, -3, 2, 0], [5, 4, -1, 6], [-2, 0, 3, 1], [7, -4, 2, 2]], np.float32)
+numbers = np.array([[1, -3, -2, -5], [5, 4, -1, -6], [-2, 0, 3, 1], [7, -4, 2, 2]], np.float32)
 positive = fc.ops.relu(numbers)
 pooled, argmax = fc.ops.max_pool2d(positive.reshape(1, 4, 4, 1), pool_size=2)
 figure, axes = plt.subplots(1, 3, figsize=(8.5, 3), layout="constrained")
@@ -157,14 +157,15 @@ print("where each maximum came from (row * width + column):", argmax.ravel())
 # (which the optimizer uses).
 #
 # For pooling the answer is easy. Only the winner of a window had any influence, so it gets all of
-# `dy`, the others get 0.
+# `dy`, the others get 0. For ReLU it is easy, too: where it answered 0, nothing passes. So the window
+# at the upper right, which had no positive number, learns nothing from this picture.
 
 # %%
 dy = np.array([[10, 20], [30, 40]], np.float32)
 dx = fc.ops.max_pool2d_backward(dy.reshape(1, 2, 2, 1), argmax, input_shape=(1, 4, 4, 1))[0, :, :, 0]
 dx_before_relu = fc.ops.relu_backward(dx, positive)
 figure, axes = plt.subplots(1, 3, figsize=(8.5, 3), layout="constrained")
-draw_numbers(axes[0], dy, "dy, gradient of the pooled numbers", limit=40)
+draw_numbers(axes[0], dy, "dy, for the pooled numbers", limit=40)
 draw_numbers(axes[1], dx, "max pooling backward: dx", limit=40)
 draw_numbers(axes[2], dx_before_relu, "and through ReLU", limit=40)
 show(figure, "4_pooling_backward")
@@ -182,17 +183,16 @@ show(figure, "4_pooling_backward")
 # %%
 kernel = filters["vertical edges"].reshape(3, 3, 1, 1)
 dy = np.zeros((1, 26, 26, 1), np.float32)
-dy[0, 8, 15, 0] = 1
+dy[0, 12, 18, 0] = 1
 dx = fc.ops.conv2d_backward_data(dy, kernel, input_shape=(1, 28, 28, 1))
 dkernel, dbias = fc.ops.conv2d_backward_weights(seven[np.newaxis], dy, kernel_size=3)
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.3), layout="constrained")
-for ax, picture, title in ((axes[0], dy, "dy: one pixel"), (axes[1], dx, "dx: the kernel, stamped there")):
-    ax.imshow(picture[0, :, :, 0], cmap="RdBu_r", vmin=-1, vmax=1)
-    ax.set(title=title, xticks=[], yticks=[])
+draw_numbers(axes[0], dy[0, 9:18, 15:24, 0], "dy: one pixel is 1", limit=1)
+draw_numbers(axes[1], dx[0, 9:18, 15:24, 0], "dx: the kernel, stamped there", limit=1)
 draw_numbers(axes[2], dkernel[:, :, 0, 0], "dkernel", form="{:.2f}", limit=1)
-draw_numbers(axes[3], seven[8:11, 15:18, 0], "the patch of the picture there", form="{:.2f}", limit=1)
+draw_numbers(axes[3], seven[12:15, 18:21, 0], "the patch of the picture", form="{:.2f}", limit=1)
 show(figure, "5_convolution_backward")
-np.testing.assert_array_equal(dkernel[:, :, 0, 0], seven[8:11, 15:18, 0])
+np.testing.assert_array_equal(dkernel[:, :, 0, 0], seven[12:15, 18:21, 0])
 
 # %% [markdown]
 # Do not believe it; measure it. Change one weight by a little and see how the loss changes. Here
