@@ -1,1 +1,113 @@
+/* Convolution: the list of algorithms, which of them serves a shape, and the call into the table of kernels. */
+#include <string.h>
+
 #include "fastconv.h"
+
+enum { IMPLICIT_GEMM, IM2COL, NAIVE, ALGORITHMS };
+
+static const char *no_rule(const fc_conv2d *d, fc_pass pass) {
+  (void)d, (void)pass;
+  return NULL;
+}
+
+static const char *one_group(const fc_conv2d *d, fc_pass pass) {
+  (void)pass;
+  return d->G == 1 ? NULL : "it needs groups = 1";
+}
+
+/* In the order in which "auto" asks: the first that does not refuse runs. The last one serves everything. */
+static const struct {
+  const char *name;
+  const char *(*refusal)(const fc_conv2d *d, fc_pass pass);
+} algorithms[ALGORITHMS] = {
+    [IMPLICIT_GEMM] = {"implicit_gemm", no_rule},
+    [IM2COL] = {"im2col", one_group},
+    [NAIVE] = {"naive", no_rule},
+};
+
+const char *fc_conv2d_algorithm_name(int i) { return i >= 0 && i < ALGORITHMS ? algorithms[i].name : NULL; }
+
+static int find(const char *name) {
+  for (int i = 0; i < ALGORITHMS; i++)
+    if (strcmp(name, algorithms[i].name) == 0) return i;
+  return -1;
+}
+
+const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass pass, const char *algorithm) {
+  int i = find(algorithm);
+  return i < 0 ? "there is no such algorithm" : algorithms[i].refusal(d, pass);
+}
+
+/* The algorithm asked for, or the first that serves; -1 if it cannot. */
+static int choose(const fc_conv2d *d, fc_pass pass, const char *name) {
+  if (name) {
+    int i = find(name);
+    return i >= 0 && !algorithms[i].refusal(d, pass) ? i : -1;
+  }
+  int i = 0;
+  while (algorithms[i].refusal(d, pass)) i++;
+  return i;
+}
+
+const char *fc_conv2d_choice(const fc_conv2d *d, fc_pass pass, fc_dtype t) {
+  (void)t;
+  return algorithms[choose(d, pass, NULL)].name;
+}
+
+fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
+                            const fc_epilogue *e, void *y) {
+  const fc_kernels *k = fc_table(t);
+  /* A kernel finishes a tile of a row; what needs the whole row, or exp, comes after. */
+  int in_kernel = e->kind <= FC_LEAKY_RELU || e->kind == FC_PRELU;
+  fc_epilogue first = *e, rest = {.kind = e->kind, .parameter = e->parameter};
+  if (!in_kernel) first.kind = FC_LINEAR;
+  fc_status status = FC_UNSUPPORTED;
+  switch (choose(d, FC_FORWARD, algorithm)) {
+    case IMPLICIT_GEMM:
+      status = k->conv2d_forward_implicit_gemm(d, x, w, &first, y);
+      break;
+    case IM2COL:
+      status = k->conv2d_forward_im2col(d, x, w, &first, y);
+      break;
+    case NAIVE:
+      status = k->conv2d_forward_naive(d, x, w, &first, y);
+      break;
+  }
+  if (status == FC_OK && !in_kernel) status = k->apply_epilogue(d->N * d->OH * d->OW, d->K, d->y_pitch, &rest, y);
+  return status;
+}
+
+fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *dy, const void *w,
+                                  void *dx) {
+  const fc_kernels *k = fc_table(t);
+  switch (choose(d, FC_BACKWARD_DATA, algorithm)) {
+    case IMPLICIT_GEMM:
+      return k->conv2d_backward_data_implicit_gemm(d, dy, w, dx);
+    case IM2COL:
+      return k->conv2d_backward_data_im2col(d, dy, w, dx);
+    case NAIVE:
+      return k->conv2d_backward_data_naive(d, dy, w, dx);
+  }
+  return FC_UNSUPPORTED;
+}
+
+static fc_status weights(const fc_conv2d *d, const fc_kernels *k, const char *algorithm, const void *x, const void *dy,
+                         void *dw) {
+  switch (choose(d, FC_BACKWARD_WEIGHTS, algorithm)) {
+    case IMPLICIT_GEMM:
+      return k->conv2d_backward_weights_implicit_gemm(d, x, dy, dw);
+    case IM2COL:
+      return k->conv2d_backward_weights_im2col(d, x, dy, dw);
+    case NAIVE:
+      return k->conv2d_backward_weights_naive(d, x, dy, dw);
+  }
+  return FC_UNSUPPORTED;
+}
+
+fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
+                                     const void *dy, void *dw, void *db) {
+  const fc_kernels *k = fc_table(t);
+  fc_status status = weights(d, k, algorithm, x, dy, dw);
+  if (status == FC_OK && db) status = k->column_sums(d->N * d->OH * d->OW, d->K, d->y_pitch, dy, db);
+  return status;
+}

@@ -44,21 +44,26 @@ static void pack_columns_of_panel(int64_t K, int64_t cols, const real *b, int64_
     }
 }
 
-void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
+void FC(pack_panels_at)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed, int64_t depth,
+                        int64_t first) {
   /* A task reads whole rows of B through all panels, or long stretches of the columns of one. */
   int64_t strip = b_col == 1 ? 32 : 512, panels = panel_count(N), strips = ceil_div(K, strip);
 #pragma omp parallel for collapse(2) num_threads(fc_threads_for(K *N)) schedule(static)
   for (int64_t s = 0; s < strips; s++)
     for (int64_t p = 0; p < panels; p++) {
-      int64_t k = s * strip, depth = min_i64(K - k, strip);
+      int64_t k = s * strip, rows = min_i64(K - k, strip);
       int64_t start = panel_start(p), full = (int64_t)panel_width(N, p) * VL, cols = min_i64(N - start, full);
       const real *from = b + k * b_row + start * b_col;
-      real *to = packed + start * K + k * full;
+      real *to = packed + start * depth + (first + k) * full;
       if (b_col == 1)
-        pack_rows_of_panel(depth, cols, from, b_row, full, to);
+        pack_rows_of_panel(rows, cols, from, b_row, full, to);
       else
-        pack_columns_of_panel(depth, cols, from, b_row, b_col, full, to);
+        pack_columns_of_panel(rows, cols, from, b_row, b_col, full, to);
     }
+}
+
+void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
+  FC(pack_panels_at)(K, N, b, b_row, b_col, packed, K, 0);
 }
 
 /* a (rows, K) with contiguous columns -> packed [K][rows] */

@@ -48,6 +48,13 @@ FC_INLINE vec load_part(const real *p, int64_t n) {
 }
 FC_INLINE void store_part(real *p, vec v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof(real)); }
 
+/* Lane l is -1 (true) where l < n. */
+FC_INLINE ivec lanes_below(int64_t n) {
+  ivec lane;
+  for (int l = 0; l < VL; l++) lane[l] = l;
+  return lane < (integer)n;
+}
+
 FC_INLINE vec select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 /* NaN in v stays NaN: a comparison with NaN is false. */
 FC_INLINE vec at_least(vec v, vec low) { return select(v < low, low, v); }

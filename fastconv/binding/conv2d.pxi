@@ -26,3 +26,78 @@ def col2im(tuple geometry, cnp.ndarray cols, cnp.ndarray dx):
     with nogil:
         status = kernels.col2im(&d, cnp.PyArray_DATA(cols), cnp.PyArray_DATA(dx))
     check(status)
+
+
+cdef inline const char *chosen(object algorithm):
+    """Name of an algorithm as bytes, None for "auto"."""
+    return NULL if algorithm is None else <const char *><bytes>algorithm
+
+
+def conv2d_forward(tuple geometry, algorithm, cnp.ndarray x, cnp.ndarray kernel, bias, tuple activation, cnp.ndarray y):
+    """y (N, OH, OW, K) = activation(x (N, H, W, C) * kernel (KH, KW, C/G, K) + bias)."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef fc_epilogue e = epilogue_of(bias, activation)
+    cdef fc_dtype t = dtype_of(x)
+    cdef const char *name = chosen(algorithm)
+    cdef fc_status status
+    with nogil:
+        status = fc_conv2d_forward(&d, t, name, cnp.PyArray_DATA(x), cnp.PyArray_DATA(kernel), &e, cnp.PyArray_DATA(y))
+    check(status)
+
+
+def conv2d_backward_data(tuple geometry, algorithm, cnp.ndarray dy, cnp.ndarray kernel, cnp.ndarray dx):
+    """dx (N, H, W, C) from dy (N, OH, OW, K)."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef fc_dtype t = dtype_of(dy)
+    cdef const char *name = chosen(algorithm)
+    cdef fc_status status
+    with nogil:
+        status = fc_conv2d_backward_data(&d, t, name, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(kernel),
+                                         cnp.PyArray_DATA(dx))
+    check(status)
+
+
+def conv2d_backward_weights(tuple geometry, algorithm, cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dkernel, dbias):
+    """dkernel (KH, KW, C/G, K) and, unless it is None, dbias (K)."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef fc_dtype t = dtype_of(x)
+    cdef const char *name = chosen(algorithm)
+    cdef void *db = pointer(dbias)
+    cdef fc_status status
+    with nogil:
+        status = fc_conv2d_backward_weights(&d, t, name, cnp.PyArray_DATA(x), cnp.PyArray_DATA(dy),
+                                            cnp.PyArray_DATA(dkernel), db)
+    check(status)
+
+
+def conv2d_algorithms():
+    """Names of the built-in algorithms, in the order in which "auto" asks them."""
+    names, i = [], 0
+    while fc_conv2d_algorithm_name(i) is not NULL:
+        names.append(fc_conv2d_algorithm_name(i).decode())
+        i += 1
+    return tuple(names)
+
+
+def conv2d_choice(tuple geometry, int which, dtype):
+    """The algorithm that "auto" runs for pass ``which`` (0 forward, 1 backward data, 2 backward weights)."""
+    cdef fc_conv2d d = descriptor(geometry)
+    return fc_conv2d_choice(&d, <fc_pass>which, FC_FLOAT64 if dtype == "float64" else FC_FLOAT32).decode()
+
+
+def conv2d_refusal(tuple geometry, int which, algorithm):
+    """Why ``algorithm`` cannot serve this geometry, or None."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef const char *reason = fc_conv2d_refusal(&d, <fc_pass>which, algorithm.encode())
+    return None if reason is NULL else reason.decode()
+
+
+def column_sums(cnp.ndarray dy, cnp.ndarray db):
+    """db (K) = sum of dy (..., K) over all axes but the last."""
+    cdef const fc_kernels *kernels = table_of(dy)
+    cdef int64_t K = db.shape[0]
+    cdef int64_t rows = cnp.PyArray_SIZE(dy) // K
+    cdef fc_status status
+    with nogil:
+        status = kernels.column_sums(rows, K, K, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(db))
+    check(status)

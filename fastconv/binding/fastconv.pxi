@@ -35,6 +35,7 @@ cdef extern from "fastconv.h" nogil:
         fc_status (*gemm)(const fc_gemm *, const void *, const void *, const fc_epilogue *, void *) noexcept nogil
         fc_status (*im2col)(const fc_conv2d *, const void *, void *) noexcept nogil
         fc_status (*col2im)(const fc_conv2d *, const void *, void *) noexcept nogil
+        fc_status (*column_sums)(int64_t, int64_t, int64_t, const void *, void *) noexcept nogil
         fc_status (*apply_epilogue)(int64_t, int64_t, int64_t, const fc_epilogue *, void *) noexcept nogil
 
     fc_status fc_conv2d_check(fc_conv2d *d)

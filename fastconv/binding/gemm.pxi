@@ -17,3 +17,15 @@ def gemm(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint transpose_a, bint tra
     with nogil:
         status = kernels.gemm(&g, cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), &e, cnp.PyArray_DATA(c))
     check(status)
+
+
+def finish(cnp.ndarray y, bias, tuple activation):
+    """y (..., K) = activation(y + bias), in place."""
+    cdef fc_epilogue e = epilogue_of(bias, activation)
+    cdef const fc_kernels *kernels = table_of(y)
+    cdef int64_t K = y.shape[cnp.PyArray_NDIM(y) - 1]
+    cdef int64_t rows = cnp.PyArray_SIZE(y) // K
+    cdef fc_status status
+    with nogil:
+        status = kernels.apply_epilogue(rows, K, K, &e, cnp.PyArray_DATA(y))
+    check(status)

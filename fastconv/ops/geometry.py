@@ -42,6 +42,10 @@ def integer(value: Any, name: str, minimum: int = 1) -> int:
 
 def pair(value: Any, name: str, minimum: int = 1) -> Pair:
     """Return ``value`` (an int, or two of them: height, width) as a tuple of two ints."""
+    if type(value) is tuple and len(value) == 2:
+        a, b = value
+        if type(a) is int and type(b) is int and minimum <= a <= INT_MAX and minimum <= b <= INT_MAX:
+            return value  # the common case, and the fast one
     if isinstance(value, list | tuple | np.ndarray):
         if len(value) != 2:
             raise ValueError(f"{name} must be one integer or two (height, width), got {value!r}")
@@ -168,23 +172,24 @@ def _transpose_size(size: int, i: int, spec: tuple[Pair, Pair, PaddingLike, Pair
     kernels, strides, padding, output_padding, dilations = spec
     stride, extent = strides[i], (kernels[i] - 1) * dilations[i] + 1
     extra = None if output_padding is None else output_padding[i]
-    if isinstance(padding, str) and extra is None:
-        if padding == "valid":
-            return size * stride + max(extent - stride, 0), 0, 0
-        out = size * stride
-        before, after = _same(out, extent, stride)
-        return out, before, after
-    if isinstance(padding, str):
-        before = after = 0 if padding == "valid" else extent // 2
+    if padding == "valid":
+        out, before = (size - 1) * stride + (max(extent, stride) if extra is None else extent + extra), 0
+    elif padding == "same" and extra is None:
+        out, before = size * stride, max(extent - stride, 0) // 2
+    elif padding == "same":
+        odd = extent % 2
+        out = (size - 1) * stride + odd + (extra or 0)
+        before = max(extent - 1 - (extent + odd - 1 + (extra or 0)) // 2, 0)
     else:
-        before, after = sides(padding, "padding")[i]
-    out = (size - 1) * stride + extent - before - after + (extra or 0)
+        before, end = sides(padding, "padding")[i]
+        out = (size - 1) * stride + extent - before - end + (extra or 0)
+    after = (size - 1) * stride + extent - before - out  # below 0: rows that no input reaches
     if out < 1:
         raise ValueError(
             f"{_AXES[i]} {size} gives no output: ({size} - 1) * stride {stride} + kernel {extent} "
-            f"- padding {before} - {after} + output_padding {extra or 0} = {out}"
+            f"- padding {before} - {max(after, 0)} + output_padding {extra or 0} = {out}"
         )
-    return out, before, after
+    return out, before, max(after, 0)
 
 
 def conv2d_transpose_plan(

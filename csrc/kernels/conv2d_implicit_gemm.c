@@ -1,0 +1,148 @@
+/* Implicit GEMM, forward and backward data: M = output pixels, N = filters, depth = taps x channels, no column matrix.
+ * x (N, H, W, C), w (KH, KW, C/G, K), y and dy (N, OH, OW, K). */
+#include "taps.h"
+
+typedef struct {
+  real *packed, *rows, *copy; /* weights; bias and slope, padded; padded input */
+  tap *taps;
+} workspace;
+
+static void release(workspace *s) {
+  fc_free(s->packed);
+  fc_free(s->rows);
+  fc_free(s->copy);
+  fc_free(s->taps);
+}
+
+/* depth x cols of packed weights, taps, and two padded rows of cols */
+static fc_status reserve(workspace *s, int64_t taps, int64_t depth, int64_t cols) {
+  size_t padded = (size_t)padded_cols(cols) * sizeof(real);
+  s->packed = fc_alloc((size_t)(taps * depth) * padded);
+  s->rows = fc_alloc(2 * padded);
+  s->taps = fc_alloc((size_t)taps * sizeof(tap));
+  return s->packed && s->rows && s->taps ? FC_OK : FC_NO_MEMORY;
+}
+
+static fc_status forward_group(const fc_conv2d *d, int64_t g, const real *x, const real *w, const fc_epilogue *e,
+                               real *y) {
+  int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = d->KH * d->KW;
+  workspace s = {0};
+  fc_status status = reserve(&s, taps, Cg, Kg);
+  if (status != FC_OK) goto done;
+  const real *bias = e->bias, *slope = e->slope;
+  FC(pad_row)(Kg, bias ? bias + g * Kg : NULL, s.rows);
+  FC(pad_row)(Kg, slope ? slope + g * Kg : NULL, s.rows + padded_cols(Kg));
+  FC(pack_panels)(taps * Cg, Kg, w + g * Kg, d->K, 1, s.packed);
+  for (int64_t t = 0; t < taps; t++) s.taps[t] = (tap){t / d->KW * d->DH - d->PT, t % d->KW * d->DW - d->PL};
+  tap_product p = {.in = {x + g * Cg, d->N, d->H, d->W, d->x_pitch},
+                   .GH = d->OH,
+                   .GW = d->OW,
+                   .step_h = d->SH,
+                   .step_w = d->SW,
+                   .taps = taps,
+                   .depth = Cg,
+                   .tap = s.taps,
+                   .packed = s.packed,
+                   .out = y + g * Kg,
+                   .out_h = d->OH,
+                   .out_w = d->OW,
+                   .out_pitch = d->y_pitch,
+                   .stride_h = 1,
+                   .stride_w = 1,
+                   .cols = Kg};
+  p.finish = (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = s.rows};
+  if (slope) p.finish.slope = s.rows + padded_cols(Kg);
+  if (d->DW == 1) status = FC(merge_taps)(&p, s.taps, d->KW, &s.copy);
+  if (status == FC_OK) status = FC(tap_product_run)(&p);
+done:
+  release(&s);
+  return status;
+}
+
+fc_status FC(conv2d_forward_implicit_gemm)(const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e,
+                                           void *y) {
+  fc_status status = FC_OK;
+  for (int64_t g = 0; g < d->G && status == FC_OK; g++) status = forward_group(d, g, x, w, e, y);
+  return status;
+}
+
+/* Kernel positions of one axis that reach the inputs of a phase (positions = phase mod stride), ascending by the
+ * output they come from: position phase + stride * i reads output i + offset. Returns how many. */
+static int64_t phase_taps(int64_t phase, int64_t stride, int64_t before, int64_t k, int64_t dilation, int64_t *position,
+                          int64_t *offset) {
+  int64_t count = 0;
+  for (int64_t i = k - 1; i >= 0; i--) {
+    int64_t reach = phase + before - i * dilation;
+    if (reach % stride) continue;
+    position[count] = i;
+    offset[count++] = reach / stride;
+  }
+  return count;
+}
+
+typedef struct {
+  int64_t rows, cols;       /* how many kernel rows and columns reach this phase */
+  int64_t *kh, *h, *kw, *w; /* which, and the output they come from */
+} phase;
+
+/* dx at rows = ph mod SH and columns = pw mod SW: a dense convolution of dy with the taps that reach them. */
+static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64_t pw, const phase *f, const real *dy,
+                                const real *w, real *dx, workspace *s) {
+  int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = f->rows * f->cols;
+  real *slices = s->packed; /* [panel][taps * Kg][width * VL], filled tap by tap */
+  for (int64_t t = 0; t < taps; t++) {
+    int64_t i = t / f->cols, j = t % f->cols;
+    const real *filter = w + (f->kh[i] * d->KW + f->kw[j]) * Cg * d->K + g * Kg; /* (Cg, Kg), transposed here */
+    FC(pack_panels_at)(Kg, Cg, filter, 1, d->K, slices, taps * Kg, t * Kg);
+    s->taps[t] = (tap){f->h[i], f->w[j]};
+  }
+  tap_product p = {.in = {dy + g * Kg, d->N, d->OH, d->OW, d->y_pitch},
+                   .GH = ceil_div(d->H - ph, d->SH),
+                   .GW = ceil_div(d->W - pw, d->SW),
+                   .step_h = 1,
+                   .step_w = 1,
+                   .taps = taps,
+                   .depth = Kg,
+                   .tap = s->taps,
+                   .packed = s->packed,
+                   .out = dx + g * Cg,
+                   .out_h = d->H,
+                   .out_w = d->W,
+                   .out_pitch = d->x_pitch,
+                   .first_h = ph,
+                   .first_w = pw,
+                   .stride_h = d->SH,
+                   .stride_w = d->SW,
+                   .cols = Cg};
+  p.finish = (tile_output){.bias = s->rows};
+  int consecutive = taps > 0 && f->w[f->cols - 1] - f->w[0] == f->cols - 1;
+  fc_status status = consecutive ? FC(merge_taps)(&p, s->taps, f->cols, &s->copy) : FC_OK;
+  if (status == FC_OK) status = FC(tap_product_run)(&p);
+  fc_free(s->copy);
+  s->copy = NULL;
+  return status;
+}
+
+static fc_status backward_group(const fc_conv2d *d, int64_t g, const real *dy, const real *w, real *dx) {
+  int64_t Cg = d->C / d->G, Kg = d->K / d->G;
+  workspace s = {0};
+  int64_t *index = fc_alloc((size_t)(2 * (d->KH + d->KW)) * sizeof(int64_t));
+  fc_status status = index ? reserve(&s, d->KH * d->KW, Kg, Cg) : FC_NO_MEMORY;
+  if (status == FC_OK) FC(pad_row)(Cg, NULL, s.rows);
+  for (int64_t ph = 0; ph < min_i64(d->SH, d->H) && status == FC_OK; ph++)
+    for (int64_t pw = 0; pw < min_i64(d->SW, d->W) && status == FC_OK; pw++) {
+      phase f = {.kh = index, .h = index + d->KH, .kw = index + 2 * d->KH, .w = index + 2 * d->KH + d->KW};
+      f.rows = phase_taps(ph, d->SH, d->PT, d->KH, d->DH, f.kh, f.h);
+      f.cols = phase_taps(pw, d->SW, d->PL, d->KW, d->DW, f.kw, f.w);
+      status = backward_phase(d, g, ph, pw, &f, dy, w, dx, &s);
+    }
+  fc_free(index);
+  release(&s);
+  return status;
+}
+
+fc_status FC(conv2d_backward_data_implicit_gemm)(const fc_conv2d *d, const void *dy, const void *w, void *dx) {
+  fc_status status = FC_OK;
+  for (int64_t g = 0; g < d->G && status == FC_OK; g++) status = backward_group(d, g, dy, w, dx);
+  return status;
+}

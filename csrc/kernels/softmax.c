@@ -1,0 +1,118 @@
+/* Softmax over the last axis, and softmax with cross-entropy: stable, as the largest logit is subtracted first. */
+#include "activation.h"
+#include "vmath.h"
+
+static real sum_lanes(vec v) {
+  real sum = 0;
+  for (int l = 0; l < VL; l++) sum += v[l];
+  return sum;
+}
+
+static real max_row(int64_t K, const real *x) {
+  vec best = splat(-INFINITY);
+  int64_t k = 0;
+  for (; k + VL <= K; k += VL) best = at_least(best, load(x + k));
+  real maximum = -INFINITY; /* a NaN may be lost here: it comes back with its exponential */
+  for (int l = 0; l < VL; l++) maximum = best[l] > maximum ? best[l] : maximum;
+  for (; k < K; k++) maximum = x[k] > maximum ? x[k] : maximum;
+  return maximum;
+}
+
+/* x (K) -> y (K); y may be x. Where asked for: the maximum of x and log(sum(exp(x - maximum))). */
+void FC(softmax_row)(int64_t K, const real *x, real *y, real *maximum, real *log_sum) {
+  real top = max_row(K, x);
+  vec sums = {0};
+  int64_t k = 0;
+  for (; k + VL <= K; k += VL) {
+    vec e = vexp(load(x + k) - top);
+    sums += e;
+    store(y + k, e);
+  }
+  if (k < K) {
+    vec e = vexp(load_part(x + k, K - k) - top);
+    sums += select(lanes_below(K - k), e, splat(0));
+    store_part(y + k, e, K - k);
+  }
+  real sum = sum_lanes(sums);
+  if (maximum) *maximum = top;
+  if (log_sum) *log_sum = real_log(sum);
+  for (k = 0; k < K; k++) y[k] /= sum;
+}
+
+/* dx = y (dy - sum(dy y)); all (K) */
+void FC(softmax_row_backward)(int64_t K, const real *dy, const real *y, real *dx) {
+  vec sums = {0};
+  int64_t k = 0;
+  for (; k + VL <= K; k += VL) sums += load(dy + k) * load(y + k);
+  if (k < K) sums += load_part(dy + k, K - k) * load_part(y + k, K - k);
+  real dot = sum_lanes(sums);
+  for (k = 0; k < K; k++) dx[k] = y[k] * (dy[k] - dot);
+}
+
+/* What row r is held against: t (K) = (1 - s) * target + s / K, from a label or from a row of targets. */
+typedef struct {
+  int64_t label; /* -1: a row */
+  const real *row;
+  real keep, share; /* 1 - s and s / K */
+} target;
+
+FC_INLINE target target_of(int64_t r, int64_t K, const int64_t *labels, const real *rows, double smoothing) {
+  return (target){labels ? labels[r] : -1, labels ? NULL : rows + r * K, (real)(1 - smoothing),
+                  (real)(smoothing / (double)K)};
+}
+
+FC_INLINE real target_value(const target *t, int64_t k) {
+  real value = t->row ? t->row[k] : (real)(k == t->label);
+  return t->share == 0 && t->keep == 1 ? value : value * t->keep + t->share;
+}
+
+static int bad_labels(int64_t rows, int64_t K, const int64_t *labels) {
+  for (int64_t r = 0; labels && r < rows; r++)
+    if (labels[r] < 0 || labels[r] >= K) return 1;
+  return 0;
+}
+
+/* logits (rows, K), labels (rows) or targets (rows, K), weights (rows) or NULL -> losses (rows), probabilities (rows, K) */
+fc_status FC(cross_entropy)(int64_t rows, int64_t K, const void *logits_, const int64_t *labels, const void *targets,
+                            double smoothing, const void *weights_, void *losses_, void *probabilities_) {
+  const real *logits = logits_, *weights = weights_;
+  real *losses = losses_, *probabilities = probabilities_;
+  if (bad_labels(rows, K, labels)) return FC_BAD_INDEX;
+#pragma omp parallel for num_threads(fc_threads_for(8 * rows * K)) schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    const real *x = logits + r * K;
+    real top, log_sum, loss = 0;
+    FC(softmax_row)(K, x, probabilities + r * K, &top, &log_sum);
+    target t = target_of(r, K, labels, targets, smoothing);
+    if (labels && smoothing == 0)
+      loss = log_sum - (x[t.label] - top);
+    else
+      for (int64_t k = 0; k < K; k++) {
+        real value = target_value(&t, k);
+        if (value != 0) loss += value * (log_sum - (x[k] - top)); /* 0 * inf is no loss */
+      }
+    losses[r] = weights ? loss * weights[r] : loss;
+  }
+  return FC_OK;
+}
+
+/* dlogits (rows, K) = scale * (probabilities * sum(t) - t); scales (rows), or NULL: `scale` for all */
+fc_status FC(cross_entropy_backward)(int64_t rows, int64_t K, const void *probabilities_, const int64_t *labels,
+                                     const void *targets, double smoothing, const void *scales_, double scale,
+                                     void *dlogits_) {
+  const real *probabilities = probabilities_, *scales = scales_;
+  real *dlogits = dlogits_;
+  if (bad_labels(rows, K, labels)) return FC_BAD_INDEX;
+#pragma omp parallel for num_threads(fc_threads_for(rows *K)) schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    const real *p = probabilities + r * K;
+    real *dx = dlogits + r * K, factor = scales ? scales[r] : (real)scale, total = 0;
+    target t = target_of(r, K, labels, targets, smoothing);
+    if (t.row)
+      for (int64_t k = 0; k < K; k++) total += target_value(&t, k);
+    else
+      total = t.keep + (real)smoothing;
+    for (int64_t k = 0; k < K; k++) dx[k] = factor * (p[k] * total - target_value(&t, k));
+  }
+  return FC_OK;
+}

@@ -1,0 +1,128 @@
+/* The engine of implicit GEMM: output pixels times filters, the input read in place through pointers. */
+#include "taps.h"
+
+enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_BLOCKS = 32 };
+
+/* Pixels that a thread takes at once: their input stays in L2 while the weight panels stream past. */
+static int64_t block_pixels(const tap_product *p, int64_t pixels, int64_t mr) {
+  int64_t bytes = p->in.pitch * p->step_h * p->step_w * (int64_t)sizeof(real);
+  int64_t most = min_i64(MOST_PIXELS, BLOCK_BYTES / bytes);
+  most = min_i64(most, ceil_div(pixels, LEAST_BLOCKS));
+  return max_i64(1, most / mr) * mr;
+}
+
+/* Pointers of the taps of one pixel: table[t * stride]. */
+static void point_at(const tap_product *p, int64_t n, int64_t gy, int64_t gx, const real *zero, const real **table,
+                     int64_t stride) {
+  int64_t top = gy * p->step_h, left = gx * p->step_w;
+  const real *image = p->in.data + n * p->in.H * p->in.W * p->in.pitch;
+  for (int64_t t = 0; t < p->taps; t++) {
+    uint64_t h = (uint64_t)(top + p->tap[t].h), w = (uint64_t)(left + p->tap[t].w); /* negative is huge: outside */
+    int inside = h < (uint64_t)p->in.H && w < (uint64_t)p->in.W;
+    table[t * stride] = inside ? image + (int64_t)(h * (uint64_t)p->in.W + w) * p->in.pitch : zero;
+  }
+}
+
+/* Grid pixels first .. first + count: table [taps][stride], out [stride]. */
+static void fill_tables(const tap_product *p, int64_t first, int64_t count, int64_t stride, const real *zero,
+                        const real **table, real **out) {
+  int64_t gx = first % p->GW, gy = first / p->GW % p->GH, n = first / p->GW / p->GH;
+  for (int64_t i = 0; i < count; i++) {
+    point_at(p, n, gy, gx, zero, table + i, stride);
+    int64_t h = p->first_h + gy * p->stride_h, w = p->first_w + gx * p->stride_w;
+    out[i] = p->out + ((n * p->out_h + h) * p->out_w + w) * p->out_pitch;
+    if (++gx < p->GW) continue;
+    gx = 0;
+    if (++gy < p->GH) continue;
+    gy = 0, n++;
+  }
+}
+
+static void run_block(const tap_product *p, int64_t count, int64_t stride, const real *const *table, real *const *out) {
+  int64_t panels = panel_count(p->cols), depth = p->taps * p->depth;
+  for (int64_t panel = 0; panel < panels; panel++) {
+    int64_t start = panel_start(panel);
+    int width = panel_width(p->cols, panel), height = tile_height(width);
+    tile_output finish = p->finish;
+    finish.cols = min_i64(p->cols - start, (int64_t)width * VL);
+    finish.bias += start;
+    if (finish.slope) finish.slope += start;
+    for (int64_t i = 0; i < count; i += height) {
+      int mr = (int)min_i64(count - i, height);
+      real *to[MR_MAX];
+      for (int r = 0; r < mr; r++) to[r] = out[i + r] + start;
+      FC(tile_rows)[width - 1][mr - 1](p->taps, p->depth, table + i, stride, p->packed + start * depth, to, &finish);
+    }
+  }
+}
+
+fc_status FC(tap_product_run)(const tap_product *p) {
+  int64_t pixels = p->in.N * p->GH * p->GW, mr = tile_height(panel_width(p->cols, 0));
+  if (pixels == 0) return FC_OK;
+  int64_t step = block_pixels(p, pixels, mr), blocks = ceil_div(pixels, step);
+  int64_t threads = fc_threads_for(pixels * p->cols * (p->taps * p->depth + 1));
+  size_t pointers = (size_t)(step * (p->taps + 1)), zeros = (size_t)p->depth * sizeof(real);
+  const real **tables = fc_alloc((size_t)threads * pointers * sizeof(real *));
+  real *zero = fc_alloc(zeros);
+  if (!tables || !zero) {
+    fc_free(tables);
+    fc_free(zero);
+    return FC_NO_MEMORY;
+  }
+  memset(zero, 0, zeros);
+  int next = 0;
+#pragma omp parallel num_threads(threads)
+  {
+    int mine;
+#pragma omp atomic capture
+    mine = next++;
+    const real **table = tables + (size_t)mine * pointers;
+    real **out = (real **)(table + step * p->taps);
+#pragma omp for schedule(dynamic)
+    for (int64_t b = 0; b < blocks; b++) {
+      int64_t count = min_i64(step, pixels - b * step);
+      fill_tables(p, b * step, count, step, zero, table, out);
+      run_block(p, count, step, table, out);
+    }
+  }
+  fc_free(tables);
+  fc_free(zero);
+  return FC_OK;
+}
+
+real *FC(pad_columns)(const tap_image *x, int64_t C, int64_t left, int64_t right) {
+  int64_t rows = x->N * x->H, wide = left + x->W + right;
+  real *copy = fc_alloc((size_t)(rows * wide * C) * sizeof(real));
+  if (!copy) return NULL;
+#pragma omp parallel for num_threads(fc_threads_for(rows * wide * C)) schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    real *to = copy + r * wide * C;
+    const real *from = x->data + r * x->W * x->pitch;
+    memset(to, 0, (size_t)(left * C) * sizeof(real));
+    memset(to + (left + x->W) * C, 0, (size_t)(right * C) * sizeof(real));
+    to += left * C;
+    if (x->pitch == C)
+      memcpy(to, from, (size_t)(x->W * C) * sizeof(real));
+    else
+      for (int64_t w = 0; w < x->W; w++) memcpy(to + w * C, from + w * x->pitch, (size_t)C * sizeof(real));
+  }
+  return copy;
+}
+
+fc_status FC(merge_taps)(tap_product *p, tap *taps, int64_t row, real **copy) {
+  if (row < 2) return FC_OK;
+  int64_t rows = p->taps / row, left = max_i64(0, -taps[0].w);
+  int64_t right = max_i64(0, (p->GW - 1) * p->step_w + taps[row - 1].w - (p->in.W - 1));
+  int few = p->depth <= 8; /* then even a padded copy pays */
+  if (p->in.pitch != p->depth || ((left || right) && !few)) return FC_OK;
+  if (left || right) {
+    *copy = FC(pad_columns)(&p->in, p->depth, left, right);
+    if (!*copy) return FC_NO_MEMORY;
+    p->in.data = *copy;
+    p->in.W += left + right;
+  }
+  for (int64_t r = 0; r < rows; r++) taps[r] = (tap){taps[r * row].h, taps[r * row].w + left};
+  p->taps = rows;
+  p->depth *= row;
+  return FC_OK;
+}

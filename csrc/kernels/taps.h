@@ -1,0 +1,43 @@
+/* What implicit GEMM needs of a convolution: for each output pixel, where its taps lie in the input. Forward and every
+ * phase of backward data are the same kind of thing: a grid of output pixels, a list of taps, packed weights. */
+#ifndef FC_TAPS_H
+#define FC_TAPS_H
+
+#include "tile.h"
+
+/* An image batch (N, H, W, pitch) of which depth values a pixel are read. */
+typedef struct {
+  const real *data;
+  int64_t N, H, W, pitch;
+} tap_image;
+
+/* Tap t of grid pixel (gy, gx) starts at input pixel (gy * step_h + h, gx * step_w + w); outside is zero. */
+typedef struct {
+  int64_t h, w;
+} tap;
+
+/* The grid, and where its pixels are written: grid pixel (n, gy, gx) is output pixel
+ * (n, first_h + gy * stride_h, first_w + gx * stride_w) of an image of out_h x out_w. */
+typedef struct {
+  tap_image in;
+  int64_t GH, GW, step_h, step_w;
+  int64_t taps, depth;
+  const tap *tap;
+  const real *packed; /* [panel][taps * depth][width * VL] */
+  real *out;
+  int64_t out_h, out_w, out_pitch, first_h, first_w, stride_h, stride_w;
+  int64_t cols; /* output channels */
+  tile_output finish;
+} tap_product;
+
+FC_HIDDEN fc_status FC(tap_product_run)(const tap_product *p);
+
+/* Merges taps that are neighbours in a row into one tap of KW times the depth, so that few channels still make long
+ * runs. It wants the input padded to left and right; the padded copy, if one is needed, goes to *copy. taps must be
+ * row by row, w ascending by 1, row taps in each row. Only for one group: depth == pitch. */
+FC_HIDDEN fc_status FC(merge_taps)(tap_product *p, tap *taps, int64_t row, real **copy);
+
+/* x (N, H, W, C) -> (N, H, left + W + right, C), zeros beside; NULL: no memory. */
+FC_HIDDEN real *FC(pad_columns)(const tap_image *x, int64_t C, int64_t left, int64_t right);
+
+#endif

@@ -1,0 +1,297 @@
+"""Convolution and its two backward passes, im2col and col2im, and the choice of algorithm.
+
+What frameworks call convolution is cross-correlation: the kernel is not flipped. Activations are NHWC, kernels HWIO.
+The guide to all of this arithmetic: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv import _kernels
+from fastconv.ops import _checks, geometry
+from fastconv.ops.activation import LINEAR, Activation, resolve
+from fastconv.ops.geometry import Padding, PaddingLike, Pair, PairLike
+
+FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS = range(3)
+_PASS_NAMES = ("forward", "backward data", "backward weights")
+
+
+class Plan(NamedTuple):
+    """A checked geometry: what the binding wants, and the shape that comes out."""
+
+    geometry: tuple[int, ...]  # (N, H, W, C, KH, KW, K, G, SH, SW, DH, DW, PT, PB, PL, PR)
+    output_shape: tuple[int, int, int, int]
+    padding: Padding
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Pair, padding: Any, dilation: Pair, groups: int
+) -> Plan:
+    n, h, w, c = shape
+    kh, kw, per_group, filters = kernel_shape
+    _, oh, ow, _ = geometry.conv2d_output_shape(shape, (kh, kw), filters, strides, padding, dilation, groups)
+    if per_group * groups != c:
+        raise ValueError(
+            f"kernel of shape {kernel_shape} expects {per_group} channels a group x {groups} groups = "
+            f"{per_group * groups} input channels, but the input of shape {shape} has {c}"
+        )
+    pads = geometry.resolve_padding(padding, (h, w), (kh, kw), strides, dilation)
+    numbers = (n, h, w, c, kh, kw, filters, groups, *strides, *dilation, *pads[0], *pads[1])
+    assert oh is not None
+    assert ow is not None
+    return Plan(numbers, (n, oh, ow, filters), pads)
+
+
+def plan(
+    shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    strides: PairLike,
+    padding: PaddingLike,
+    dilation_rate: PairLike,
+    groups: int,
+) -> Plan:
+    """Check a convolution's arguments against the shapes of input and kernel."""
+    if type(groups) is not int or groups < 1:
+        groups = geometry.integer(groups, "groups")
+    if type(padding) is not str:
+        padding = geometry.sides(padding, "padding")
+    strides, dilation = geometry.pair(strides, "strides"), geometry.pair(dilation_rate, "dilation_rate")
+    return _plan(shape, kernel_shape, strides, padding, dilation, groups)
+
+
+class Algorithm(NamedTuple):
+    """Functions that :func:`register_conv2d` was given; a pass that is None runs ``"auto"``."""
+
+    forward: Callable[..., np.ndarray]
+    backward_data: Callable[..., np.ndarray] | None
+    backward_weights: Callable[..., np.ndarray] | None
+
+
+_registered: dict[str, Algorithm] = {}
+_encoded: dict[str, bytes | None] = {"auto": None} | {name: name.encode() for name in _kernels.conv2d_algorithms()}
+
+
+def conv2d_algorithms() -> tuple[str, ...]:
+    """Names that ``algorithm=`` accepts: ``"auto"``, the built-in ones and those of :func:`register_conv2d`."""
+    return (*_encoded, *_registered)
+
+
+def register_conv2d(
+    name: str,
+    forward: Callable[..., np.ndarray],
+    backward_data: Callable[..., np.ndarray] | None = None,
+    backward_weights: Callable[..., np.ndarray] | None = None,
+) -> None:
+    """Make an algorithm of your own usable as ``conv2d(..., algorithm=name)`` and ``Conv2D(algorithm=name)``.
+
+    Args:
+        name: a new name; registering a name again replaces the functions, a built-in name is a ValueError.
+        forward: ``forward(x, kernel, strides, padding, dilation_rate, groups) -> y``.
+        backward_data: ``backward_data(dy, kernel, input_shape, strides, padding, dilation_rate, groups) -> dx``.
+        backward_weights: ``backward_weights(x, dy, kernel_size, strides, padding, dilation_rate, groups) -> dkernel``.
+
+    Every function gets checked, contiguous arrays (NHWC and HWIO), strides and dilation as (h, w) and padding as
+    ((top, bottom), (left, right)). Bias and activation are not its business. A pass that is None runs ``"auto"``.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name must be a non-empty string, got {name!r}")
+    if name in _encoded:
+        raise ValueError(f"{name!r} is a built-in algorithm; choose another name")
+    for function, what in ((forward, "forward"), (backward_data, "backward_data"), (backward_weights, "backward_weights")):
+        if not callable(function) and (function is not None or what == "forward"):
+            raise TypeError(f"{what} must be a function, got {function!r}")
+    _registered[name] = Algorithm(forward, backward_data, backward_weights)
+
+
+def _user_function(algorithm: str, which: int) -> Callable[..., np.ndarray] | None:
+    return _registered[algorithm][which] if algorithm in _registered else None
+
+
+def _built_in(algorithm: str, which: int, numbers: tuple[int, ...]) -> bytes | None:
+    """The algorithm's name for the binding; ValueError if it is unknown or cannot serve this geometry."""
+    if algorithm in _registered:
+        return None  # it left this pass to "auto"
+    if algorithm not in _encoded:
+        raise ValueError(f"unknown algorithm {algorithm!r}; there are {', '.join(conv2d_algorithms())}")
+    if algorithm != "auto" and (reason := _kernels.conv2d_refusal(numbers, which, algorithm)):
+        raise ValueError(f"algorithm {algorithm!r} cannot do this {_PASS_NAMES[which]} pass: {reason}")
+    return _encoded[algorithm]
+
+
+def _from_user(algorithm: str, result: Any, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
+    if not isinstance(result, np.ndarray) or result.shape != tuple(shape) or result.dtype != like.dtype:
+        got = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+        raise ValueError(f"algorithm {algorithm!r} returned {got}, expected {like.dtype} {tuple(shape)}")
+    return result
+
+
+def im2col(
+    x: Any,
+    kernel_size: PairLike,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+) -> np.ndarray:
+    """Lay out every patch of ``x`` (N, H, W, C) as a row: (N*OH*OW, KH*KW*C), columns ordered kh, kw, c.
+
+    ``im2col(x) @ kernel.reshape(KH*KW*C, K)`` is the convolution (Chellapilla et al., 2006).
+
+    Raises:
+        ValueError: a kernel larger than the padded input, or another bad geometry; the message shows the arithmetic.
+        TypeError: an array that is not float32 or float64.
+    """
+    x = _checks.image(x, "x")
+    kh, kw = geometry.pair(kernel_size, "kernel_size")
+    c = x.shape[3]
+    p = plan(x.shape, (kh, kw, c, 1), strides, padding, dilation_rate, 1)
+    n, oh, ow, _ = p.output_shape
+    cols = _kernels.empty((n * oh * ow, kh * kw * c), x.dtype)
+    _kernels.im2col(p.geometry, x, cols)
+    return cols
+
+
+def col2im(
+    cols: Any,
+    input_shape: Sequence[int],
+    kernel_size: PairLike,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+) -> np.ndarray:
+    """The adjoint of :func:`im2col`: add every column of ``cols`` to the pixel it came from; returns ``input_shape``.
+
+    Raises:
+        ValueError: ``cols`` has another shape than ``im2col`` of ``input_shape`` gives.
+    """
+    shape = geometry.shape4(input_shape, "input_shape")
+    cols = _checks.array(cols, "cols", 2)
+    kh, kw = geometry.pair(kernel_size, "kernel_size")
+    p = plan(shape, (kh, kw, shape[3], 1), strides, padding, dilation_rate, 1)
+    n, oh, ow, _ = p.output_shape
+    _checks.expect_shape(
+        cols, (n * oh * ow, kh * kw * shape[3]), "cols", f"{n} x {oh} x {ow} patches of {kh} x {kw} x {shape[3]}"
+    )
+    dx = _kernels.empty(shape, cols.dtype)
+    _kernels.col2im(p.geometry, cols, dx)
+    return dx
+
+
+def conv2d(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+    groups: int = 1,
+    activation: Activation = None,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Convolve ``x`` (N, H, W, C) with ``kernel`` (KH, KW, C/groups, K): y (N, OH, OW, K).
+
+    ``y[n, oh, ow, k] = bias[k] + sum of x[n, oh*SH - top + kh*DH, ow*SW - left + kw*DW, c] * kernel[kh, kw, c, k]``
+    with OH = floor((H + top + bottom - dilated KH) / SH) + 1, then the activation.
+
+    Args:
+        x: images, float32 or float64.
+        kernel: filters, of the same dtype.
+        bias: (K,) or None.
+        strides, dilation_rate: an int or (h, w).
+        padding: ``"valid"`` (none), ``"same"`` (OH = ceil(H / SH), TensorFlow's rule: the odd pixel at the bottom and
+            right), an int, (h, w) or ((top, bottom), (left, right)).
+        groups: channels and filters fall into that many independent convolutions; ``groups=C`` is depthwise.
+        activation: applied before the output is written: None, a name or (name, parameter); see ``ops.activate``.
+        algorithm: one of :func:`conv2d_algorithms`.
+
+    Raises:
+        ValueError: shapes that do not fit; the message shows the arithmetic. TypeError: dtypes other than one of
+            float32 and float64. OverflowError: sizes beyond 64 bits. MemoryError: no room for the output.
+    """
+    x = _checks.image(x, "x")
+    kernel = _checks.array(kernel, "kernel", 4, x)
+    p = plan(x.shape, kernel.shape, strides, padding, dilation_rate, groups)
+    filters = kernel.shape[3]
+    bias = _checks.vector(bias, filters, "bias", x)
+    finish = LINEAR if activation is None else resolve(activation, filters, x.dtype)
+    function = _user_function(algorithm, FORWARD)
+    if function is not None:
+        g = p.geometry
+        result = function(x, kernel, g[8:10], p.padding, g[10:12], groups)
+        y = np.array(_from_user(algorithm, result, p.output_shape, x), order="C")
+        _kernels.finish(y, bias, finish)
+        return y
+    name = None if algorithm == "auto" else _built_in(algorithm, FORWARD, p.geometry)
+    y = _kernels.empty(p.output_shape, x.dtype)
+    _kernels.conv2d_forward(p.geometry, name, x, kernel, bias, finish, y)
+    return y
+
+
+def conv2d_backward_data(
+    dy: Any,
+    kernel: Any,
+    input_shape: Sequence[int],
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Gradient of :func:`conv2d` with respect to its input: dx of ``input_shape`` from dy (N, OH, OW, K).
+
+    Rows and columns that no window covered get 0. Arguments and errors as in :func:`conv2d`.
+    """
+    shape = geometry.shape4(input_shape, "input_shape")
+    dy = _checks.array(dy, "dy", 4)
+    kernel = _checks.array(kernel, "kernel", 4, dy)
+    p = plan(shape, kernel.shape, strides, padding, dilation_rate, groups)
+    _checks.expect_shape(dy, p.output_shape, "dy", "the shape of the forward output")
+    function = _user_function(algorithm, BACKWARD_DATA)
+    if function is not None:
+        g = p.geometry
+        return _from_user(algorithm, function(dy, kernel, shape, g[8:10], p.padding, g[10:12], groups), shape, dy)
+    name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_DATA, p.geometry)
+    dx = _kernels.empty(shape, dy.dtype)
+    _kernels.conv2d_backward_data(p.geometry, name, dy, kernel, dx)
+    return dx
+
+
+def conv2d_backward_weights(
+    x: Any,
+    dy: Any,
+    kernel_size: PairLike,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of :func:`conv2d` with respect to its parameters: dkernel (KH, KW, C/groups, K) and dbias (K,).
+
+    Arguments and errors as in :func:`conv2d`; an empty batch gives zeros.
+    """
+    x = _checks.image(x, "x")
+    dy = _checks.array(dy, "dy", 4, x)
+    kh, kw = geometry.pair(kernel_size, "kernel_size")
+    groups = geometry.integer(groups, "groups")
+    if x.shape[3] % groups:
+        raise ValueError(f"{x.shape[3]} input channels are not divisible by groups = {groups}")
+    kernel_shape = (kh, kw, x.shape[3] // groups, dy.shape[3])
+    p = plan(x.shape, kernel_shape, strides, padding, dilation_rate, groups)
+    _checks.expect_shape(dy, p.output_shape, "dy", "the shape of the forward output")
+    dbias = _kernels.empty((dy.shape[3],), x.dtype)
+    function = _user_function(algorithm, BACKWARD_WEIGHTS)
+    if function is not None:
+        g = p.geometry
+        result = function(x, dy, (kh, kw), g[8:10], p.padding, g[10:12], groups)
+        _kernels.column_sums(dy, dbias)
+        return _from_user(algorithm, result, kernel_shape, x), dbias
+    name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_WEIGHTS, p.geometry)
+    dkernel = _kernels.empty(kernel_shape, x.dtype)
+    _kernels.conv2d_backward_weights(p.geometry, name, x, dy, dkernel, dbias)
+    return dkernel, dbias
