@@ -11,7 +11,7 @@ import numpy as np
 
 from . import losses
 from .losses import check_labels
-from .registry import Configurable, by_name, resolve, serialize, snake_case
+from .registry import Configurable, by_name, custom_object, resolve, serialize, snake_case
 
 __all__ = [
     "BinaryAccuracy",
@@ -195,7 +195,7 @@ def get(identifier: Any) -> MetricFunction:
     Raises:
         ValueError: an unknown name. TypeError: not a function.
     """
-    if isinstance(identifier, str) and identifier not in _TABLE:
+    if isinstance(identifier, str) and identifier not in _TABLE and custom_object(identifier) is None:
         try:
             loss = losses.get(identifier)
         except ValueError:

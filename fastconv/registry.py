@@ -45,6 +45,8 @@ def serialize(obj: Any) -> Any:
         return obj
     if hasattr(obj, "get_config"):
         return {"class_name": type(obj).__name__, "config": obj.get_config()}
+    if not isinstance(obj, type) and type(obj).__init__ is object.__init__ and not hasattr(obj, "__name__"):
+        return {"class_name": type(obj).__name__, "config": {}}
     name = getattr(obj, "__name__", None)
     if name is None or name == "<lambda>":
         raise TypeError(f"{obj!r} cannot be saved: it needs a get_config method, or to be a named function")

@@ -2,6 +2,7 @@
 
 from ..layers.input import Input
 from .model import Model
+from .saving import load_model
 from .sequential import Sequential
 
-__all__ = ["Input", "Model", "Sequential"]
+__all__ = ["Input", "Model", "Sequential", "load_model"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,22 +13,21 @@ import numpy as np
 from .. import optimizers, random
 from ..callbacks import CallbackList, History, Logs
 from ..layers.base import Layer
-from . import objective
+from . import objective, saving
 from .batching import (
     ArrayData,
-    Batch,
     Data,
     IterableData,
     Ports,
     as_inputs,
     check_count,
-    class_weights_of,
     is_array_like,
     make_batch,
 )
+from .loop import EpochLoop, check_epochs, limited, used_up, weighted
 from .objective import Meter
 from .progress import Progress, resolve_verbose
-from .steps import Steps, ports_of, warn_non_finite
+from .steps import Steps, ports_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -44,6 +43,8 @@ class Trainer(Layer):
         stop_training: a callback sets it to end :meth:`fit`.
         epoch: the number of epochs completed, what ``initial_epoch`` continues from after ``load_model``.
         history: of the last :meth:`fit`.
+        shuffle_seed: what the order of each epoch follows from, with the epoch's number.
+        compile_arguments: loss, loss_weights and metrics as given to :meth:`compile`, or None.
     """
 
     optimizer: optimizers.Optimizer | None = None
@@ -51,7 +52,7 @@ class Trainer(Layer):
     epoch: int = 0
     shuffle_seed: int | None = None
     history: History | None = None
-    _compile_arguments: dict[str, Any] | None = None
+    compile_arguments: dict[str, Any] | None = None
     _cached_steps: Steps | None = None
 
     # ---- compile ----
@@ -80,7 +81,7 @@ class Trainer(Layer):
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         objective.check_compile_arguments(loss, metrics)
         self.optimizer = optimizers.get(optimizer)
-        self._compile_arguments = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
+        self.compile_arguments = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
         self._cached_steps = None
         if self._built_graph() is not None:
             self._steps()
@@ -88,7 +89,7 @@ class Trainer(Layer):
     @property
     def compiled(self) -> bool:
         """Whether :meth:`compile` has been called."""
-        return self._compile_arguments is not None
+        return self.compile_arguments is not None
 
     @property
     def metrics_names(self) -> list[str]:
@@ -144,7 +145,7 @@ class Trainer(Layer):
         """
         self._check_compiled()
         verbosity = resolve_verbose(verbose)
-        _check_epochs(epochs, initial_epoch)
+        check_epochs(epochs, initial_epoch)
         data = self._data(x, y, sample_weight, batch_size, steps_per_epoch)
         validation = self._validation(validation_data, validation_split, data, validation_batch_size, validation_steps)
         if validation_split:
@@ -154,8 +155,8 @@ class Trainer(Layer):
                 raise ValueError("there are no samples to train on")
             if shuffle:
                 data.seed = self._shuffle_seed(initial_epoch)
-        steps = _limited(data, steps_per_epoch, "steps_per_epoch")
-        validation_count = None if validation is None else _limited(validation, validation_steps, "validation_steps")
+        steps = limited(data, steps_per_epoch, "steps_per_epoch")
+        validation_count = None if validation is None else limited(validation, validation_steps, "validation_steps")
         self.history = History()
         progress = Progress(verbosity, steps, epochs)
         hooks = CallbackList(
@@ -165,7 +166,7 @@ class Trainer(Layer):
         )
         self.stop_training = False
         logs: Logs = {}
-        loop = _EpochLoop(self, data, steps, class_weight, hooks, progress)
+        loop = EpochLoop(self, data, steps, class_weight, hooks, progress)
         epoch = initial_epoch
         try:
             hooks.call("on_train_begin", {})
@@ -179,7 +180,7 @@ class Trainer(Layer):
                     logs.update((f"val_{name}", value) for name, value in results.items())
                 self.epoch = epoch + 1
                 hooks.call("on_epoch_end", epoch, logs)
-                if self.stop_training or (epoch + 1 < epochs and _used_up(data)):
+                if self.stop_training or (epoch + 1 < epochs and used_up(data)):
                     break
         except KeyboardInterrupt:
             progress.close()
@@ -223,7 +224,7 @@ class Trainer(Layer):
         data = self._data(x, y, sample_weight, batch_size, steps)
         if isinstance(data, ArrayData) and not data.samples:
             raise ValueError("there are no samples to evaluate on")
-        count = _limited(data, steps, "steps")
+        count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
         hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
         results = self._evaluate(data, count, hooks, Progress(verbosity, count, label="evaluate"))
@@ -253,7 +254,7 @@ class Trainer(Layer):
             ValueError: another shape than the model's input; the message shows both. TypeError: not numbers.
         """
         data = self._data(x, None, None, batch_size, steps)
-        count = _limited(data, steps, "steps")
+        count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
         hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
         progress = Progress(1 if verbosity == 1 else 0, count, label="predict")
@@ -292,7 +293,7 @@ class Trainer(Layer):
             x, y, sample_weight, class_weight, return_dict: as in :meth:`fit` and :meth:`evaluate`.
         """
         self._check_compiled()
-        batch = _weighted(make_batch(x, y, sample_weight, self._ports(x)), class_weight)
+        batch = weighted(make_batch(x, y, sample_weight, self._ports(x)), class_weight)
         steps = self._steps()
         return self._batch_result(steps, steps.train(batch), return_dict)
 
@@ -307,6 +308,38 @@ class Trainer(Layer):
         """Return the model's output (a list with several) for one batch."""
         return self.infer(*as_inputs(x, self._ports(x)))
 
+    # ---- files ----
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write all weights to a safetensors file, keys ``"conv2d/kernel"``; an existing file is replaced atomically.
+
+        Raises:
+            RuntimeError: a model that is not built. OSError: the file cannot be written.
+        """
+        saving.save_weights(cast("Model", self), path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Read weights from a file of :meth:`save_weights` or :meth:`save`.
+
+        Raises:
+            CheckpointError: a damaged file, or weights that are missing, too many, or of another shape or dtype; the
+                message names them, and the model is unchanged.
+            RuntimeError: a model that is not built. OSError: the file cannot be read.
+        """
+        saving.load_weights(cast("Model", self), path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture, weights and, if compiled, the whole state of training to one safetensors file.
+
+        :func:`fastconv.models.load_model` reads it back; a run that goes on from there with
+        ``fit(..., initial_epoch=model.epoch)`` gives the same bits as one never interrupted.
+
+        Raises:
+            TypeError: a loss, metric or schedule that cannot be described in a file, such as a lambda.
+            RuntimeError: a model that is not built. OSError: the file cannot be written.
+        """
+        saving.save_model(cast("Model", self), path)
+
     # ---- inside ----
 
     def _built_graph(self) -> Any:
@@ -319,7 +352,7 @@ class Trainer(Layer):
     def _steps(self) -> Steps:
         self._check_compiled()
         if self._cached_steps is None or self._cached_steps.graph is not self._built_graph():
-            self._cached_steps = Steps(cast("Model", self), **(self._compile_arguments or {}))
+            self._cached_steps = Steps(cast("Model", self), **(self.compile_arguments or {}))
         return self._cached_steps
 
     def _ports(self, x: Any) -> Ports:
@@ -400,83 +433,3 @@ class Trainer(Layer):
         if return_dict:
             return dict(zip(steps.objective.names, means, strict=True))
         return means[0] if len(means) == 1 else means
-
-
-class _EpochLoop:
-    """The batches of an epoch of ``fit``; knows whether it has warned of a NaN loss, which happens once."""
-
-    def __init__(
-        self,
-        model: Trainer,
-        data: Data,
-        steps: int | None,
-        class_weight: Mapping[int, float] | None,
-        hooks: CallbackList,
-        progress: Progress,
-    ) -> None:
-        self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
-        self.hooks, self.progress = hooks, progress
-        self.warned = False
-        self.batches = 0
-
-    def run(self, epoch: int) -> Logs:
-        """Train on the epoch's batches and return the mean loss and metrics."""
-        meter: Meter | None = None
-        self.batches = 0
-        for number, batch in enumerate(self._batches(epoch)):
-            self.hooks.call("on_train_batch_begin", number, {})
-            steps = self.model._steps()
-            meter = meter or Meter(steps.objective)
-            meter.add(steps.train(batch, None if self.warned else self._warn), batch.size)
-            logs = meter.logs()
-            self.hooks.call("on_train_batch_end", number, logs)
-            self.progress.advance(batch.size, logs)
-            self.batches += 1
-            if self.model.stop_training:
-                break
-        if meter is None:
-            if not self.model.epoch:
-                raise ValueError("the data to train on holds no batches")
-            return {}
-        return meter.logs()
-
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        for batch in itertools.islice(self.data.epoch(epoch), self.steps):
-            yield _weighted(batch, self.class_weight)
-
-    def _warn(self, batch: Batch, loss: float) -> None:
-        self.warned = True
-        warn_non_finite(cast("Model", self.model), batch, loss)
-
-
-def _weighted(batch: Batch, class_weight: Mapping[int, float] | None) -> Batch:
-    if class_weight is None:
-        return batch
-    if batch.sample_weight is not None:
-        raise ValueError("give either class_weight or sample_weight")
-    return batch._replace(sample_weight=class_weights_of(batch.y or [], class_weight))
-
-
-def _limited(data: Data, steps: int | None, name: str) -> int | None:
-    """Return how many batches an epoch takes."""
-    if steps is None:
-        return data.steps
-    steps = check_count(steps, name)
-    if isinstance(data, ArrayData) and steps > data.steps:
-        raise ValueError(f"{name}={steps}, but {data.samples} samples make {data.steps} batches of {data.batch_size}")
-    return steps
-
-
-def _used_up(data: Data) -> bool:
-    if isinstance(data, IterableData) and data.exhausted:
-        warnings.warn("the generator is used up, so training ends; an iterable would start again", stacklevel=3)
-        return True
-    return False
-
-
-def _check_epochs(epochs: Any, initial_epoch: Any) -> None:
-    check_count(epochs, "epochs")
-    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, (int, np.integer)):
-        raise TypeError(f"initial_epoch must be an integer, got {initial_epoch!r}")
-    if initial_epoch < 0:
-        raise ValueError(f"initial_epoch must be >= 0, got {initial_epoch}")

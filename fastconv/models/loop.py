@@ -1,0 +1,103 @@
+"""The batches of one epoch of ``fit``, and the small questions around them."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ..callbacks import CallbackList, Logs
+from .batching import ArrayData, Batch, Data, IterableData, check_count, class_weights_of
+from .objective import Meter
+from .progress import Progress
+from .steps import warn_non_finite
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .training import Trainer
+
+
+class EpochLoop:
+    """The batches of an epoch of ``fit``; knows whether it has warned of a NaN loss, which happens once."""
+
+    def __init__(
+        self,
+        model: Trainer,
+        data: Data,
+        steps: int | None,
+        class_weight: Mapping[int, float] | None,
+        hooks: CallbackList,
+        progress: Progress,
+    ) -> None:
+        self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
+        self.hooks, self.progress = hooks, progress
+        self.warned = False
+        self.batches = 0
+
+    def run(self, epoch: int) -> Logs:
+        """Train on the epoch's batches and return the mean loss and metrics."""
+        meter: Meter | None = None
+        self.batches = 0
+        for number, batch in enumerate(self._batches(epoch)):
+            self.hooks.call("on_train_batch_begin", number, {})
+            steps = self.model._steps()
+            meter = meter or Meter(steps.objective)
+            meter.add(steps.train(batch, None if self.warned else self._warn), batch.size)
+            logs = meter.logs()
+            self.hooks.call("on_train_batch_end", number, logs)
+            self.progress.advance(batch.size, logs)
+            self.batches += 1
+            if self.model.stop_training:
+                break
+        if meter is None:
+            if not self.model.epoch:
+                raise ValueError("the data to train on holds no batches")
+            return {}
+        return meter.logs()
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        for batch in itertools.islice(self.data.epoch(epoch), self.steps):
+            yield weighted(batch, self.class_weight)
+
+    def _warn(self, batch: Batch, loss: float) -> None:
+        self.warned = True
+        warn_non_finite(cast("Model", self.model), batch, loss)
+
+
+def weighted(batch: Batch, class_weight: Mapping[int, float] | None) -> Batch:
+    """Return the batch with sample weights from class weights, if there are any."""
+    if class_weight is None:
+        return batch
+    if batch.sample_weight is not None:
+        raise ValueError("give either class_weight or sample_weight")
+    return batch._replace(sample_weight=class_weights_of(batch.y or [], class_weight))
+
+
+def limited(data: Data, steps: int | None, name: str) -> int | None:
+    """Return how many batches an epoch takes."""
+    if steps is None:
+        return data.steps
+    steps = check_count(steps, name)
+    if isinstance(data, ArrayData) and steps > data.steps:
+        raise ValueError(f"{name}={steps}, but {data.samples} samples make {data.steps} batches of {data.batch_size}")
+    return steps
+
+
+def used_up(data: Data) -> bool:
+    """Whether the data is a generator that has ended; warns if so."""
+    if isinstance(data, IterableData) and data.exhausted:
+        warnings.warn("the generator is used up, so training ends; an iterable would start again", stacklevel=3)
+        return True
+    return False
+
+
+def check_epochs(epochs: Any, initial_epoch: Any) -> None:
+    """Raise unless both are integers, the first positive and the second not negative."""
+    check_count(epochs, "epochs")
+    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, (int, np.integer)):
+        raise TypeError(f"initial_epoch must be an integer, got {initial_epoch!r}")
+    if initial_epoch < 0:
+        raise ValueError(f"initial_epoch must be >= 0, got {initial_epoch}")
