@@ -1,7 +1,9 @@
 """The process-wide source of randomness: weights, dropout seeds and shuffle seeds are drawn from it."""
 
+import contextlib
 import operator
 import random as _python_random
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,6 +36,18 @@ def set_random_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """Return the process-wide generator; drawing from it advances it."""
     return _generator
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from a generator of this seed inside a ``with`` block, and go on with the present one after it."""
+    global _generator
+    before = _generator
+    _generator = np.random.default_rng(seed)
+    try:
+        yield
+    finally:
+        _generator = before
 
 
 def next_seed() -> int:
