@@ -60,6 +60,53 @@ typedef struct {
   int accumulate;
 } fc_gemm;
 
+typedef struct {
+  int64_t radius; /* the window is 2 * radius + 1 channels */
+  double bias, alpha, beta;
+} fc_lrn;
+
+typedef struct {
+  uint64_t seed, counter, threshold; /* a draw of 32 bits below the threshold drops */
+  double scale;                      /* of what is kept */
+} fc_dropout;
+
+/* element (b, r, c): x[b * x_batch + r * x_row + c] -> y[b * y_batch + c * y_row + r] */
+typedef struct {
+  int64_t batch, rows, cols, x_batch, y_batch, x_row, y_row;
+} fc_transpose;
+
+/* An (H, W) image at (top, left) of an (OH, OW) one; negative: cropped. */
+typedef struct {
+  int64_t N, H, W, C, OH, OW, top, left;
+} fc_place;
+
+/* (H, W) -> (H * FH, W * FW) */
+typedef struct {
+  int64_t N, H, W, C, FH, FW;
+} fc_upsample;
+
+typedef enum { FC_SGD = 0, FC_RMSPROP, FC_ADAM, FC_ADAGRAD } fc_optimizer_kind;
+
+typedef struct {
+  fc_optimizer_kind kind;
+  int nesterov;
+  double learning_rate, momentum, rho, epsilon, beta_1, beta_2, step, weight_decay, scale;
+} fc_optimizer;
+
+/* One parameter: everything has `size` elements; unused states are NULL. */
+typedef struct {
+  void *value;
+  const void *grad;
+  void *state[2];
+  int64_t size;
+} fc_segment;
+
+/* `count` products of one shape, operands a step apart. */
+typedef struct {
+  fc_gemm each;
+  int64_t count, a_step, b_step, bias_step, c_step;
+} fc_gemm_batch;
+
 typedef enum { FC_FORWARD = 0, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS } fc_pass;
 
 #include "kernels.h"

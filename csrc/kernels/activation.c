@@ -6,25 +6,39 @@ enum { BLOCK = 4096 }; /* elements a thread takes at a time: a number of whole v
 
 FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
   switch (kind) {
-    case FC_RELU: return at_least(x, splat(0));
-    case FC_RELU6: return at_most(at_least(x, splat(0)), splat(6));
-    case FC_LEAKY_RELU: return select(x > 0, x, x * parameter);
-    case FC_ELU: return select(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
-    case FC_SIGMOID: return vsigmoid(x);
-    case FC_TANH: return vtanh(x);
-    default: return x;
+    case FC_RELU:
+      return at_least(x, splat(0));
+    case FC_RELU6:
+      return at_most(at_least(x, splat(0)), splat(6));
+    case FC_LEAKY_RELU:
+      return select(x > 0, x, x * parameter);
+    case FC_ELU:
+      return select(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
+    case FC_SIGMOID:
+      return vsigmoid(x);
+    case FC_TANH:
+      return vtanh(x);
+    default:
+      return x;
   }
 }
 
 FC_INLINE vec gradient(fc_activation_kind kind, vec dy, vec y, vec parameter) {
   switch (kind) {
-    case FC_RELU: return select(y <= 0, splat(0), dy);
-    case FC_RELU6: return select((y <= 0) | (y >= 6), splat(0), dy);
-    case FC_LEAKY_RELU: return select(y > 0, dy, dy * parameter);
-    case FC_ELU: return select(y > 0, dy, dy * (y + parameter));
-    case FC_SIGMOID: return dy * y * (1 - y);
-    case FC_TANH: return dy * (1 - y * y);
-    default: return dy;
+    case FC_RELU:
+      return select(y <= 0, splat(0), dy);
+    case FC_RELU6:
+      return select((y <= 0) | (y >= 6), splat(0), dy);
+    case FC_LEAKY_RELU:
+      return select(y > 0, dy, dy * parameter);
+    case FC_ELU:
+      return select(y > 0, dy, dy * (y + parameter));
+    case FC_SIGMOID:
+      return dy * y * (1 - y);
+    case FC_TANH:
+      return dy * (1 - y * y);
+    default:
+      return dy;
   }
 }
 
@@ -45,12 +59,24 @@ FC_INLINE void span_backward(fc_activation_kind kind, real parameter, int64_t n,
 
 static void activate_span(fc_activation_kind kind, real parameter, int64_t n, const real *x, real *y) {
   switch (kind) {
-    case FC_RELU: span(FC_RELU, parameter, n, x, y); break;
-    case FC_RELU6: span(FC_RELU6, parameter, n, x, y); break;
-    case FC_LEAKY_RELU: span(FC_LEAKY_RELU, parameter, n, x, y); break;
-    case FC_ELU: span(FC_ELU, parameter, n, x, y); break;
-    case FC_SIGMOID: span(FC_SIGMOID, parameter, n, x, y); break;
-    case FC_TANH: span(FC_TANH, parameter, n, x, y); break;
+    case FC_RELU:
+      span(FC_RELU, parameter, n, x, y);
+      break;
+    case FC_RELU6:
+      span(FC_RELU6, parameter, n, x, y);
+      break;
+    case FC_LEAKY_RELU:
+      span(FC_LEAKY_RELU, parameter, n, x, y);
+      break;
+    case FC_ELU:
+      span(FC_ELU, parameter, n, x, y);
+      break;
+    case FC_SIGMOID:
+      span(FC_SIGMOID, parameter, n, x, y);
+      break;
+    case FC_TANH:
+      span(FC_TANH, parameter, n, x, y);
+      break;
     default:
       if (y != x) memcpy(y, x, (size_t)n * sizeof(real));
   }
@@ -58,13 +84,26 @@ static void activate_span(fc_activation_kind kind, real parameter, int64_t n, co
 
 static void backward_span(fc_activation_kind kind, real parameter, int64_t n, const real *dy, const real *y, real *dx) {
   switch (kind) {
-    case FC_RELU: span_backward(FC_RELU, parameter, n, dy, y, dx); break;
-    case FC_RELU6: span_backward(FC_RELU6, parameter, n, dy, y, dx); break;
-    case FC_LEAKY_RELU: span_backward(FC_LEAKY_RELU, parameter, n, dy, y, dx); break;
-    case FC_ELU: span_backward(FC_ELU, parameter, n, dy, y, dx); break;
-    case FC_SIGMOID: span_backward(FC_SIGMOID, parameter, n, dy, y, dx); break;
-    case FC_TANH: span_backward(FC_TANH, parameter, n, dy, y, dx); break;
-    default: memcpy(dx, dy, (size_t)n * sizeof(real));
+    case FC_RELU:
+      span_backward(FC_RELU, parameter, n, dy, y, dx);
+      break;
+    case FC_RELU6:
+      span_backward(FC_RELU6, parameter, n, dy, y, dx);
+      break;
+    case FC_LEAKY_RELU:
+      span_backward(FC_LEAKY_RELU, parameter, n, dy, y, dx);
+      break;
+    case FC_ELU:
+      span_backward(FC_ELU, parameter, n, dy, y, dx);
+      break;
+    case FC_SIGMOID:
+      span_backward(FC_SIGMOID, parameter, n, dy, y, dx);
+      break;
+    case FC_TANH:
+      span_backward(FC_TANH, parameter, n, dy, y, dx);
+      break;
+    default:
+      memcpy(dx, dy, (size_t)n * sizeof(real));
   }
 }
 

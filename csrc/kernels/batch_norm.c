@@ -59,7 +59,7 @@ fc_status FC(batch_norm_statistics)(int64_t rows, int64_t C, const void *x_, voi
     real *m = moments + 3 * i * k.width;
     chunk_moments(k.width, min_i64(k.chunk, k.size - i * k.chunk), x + i * k.chunk, m, m + k.width, m + 2 * k.width);
   }
-#pragma omp parallel for num_threads(fc_threads_for(8 * k.chunks *k.width)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(8 * k.chunks * k.width)) schedule(static)
   for (int64_t c = 0; c < C; c++) combine_moments(&k, moments, c, mean + c, variance + c);
   fc_free(moments);
   return FC_OK;
@@ -70,8 +70,8 @@ static void inverse_deviation(int64_t C, const real *variance, double epsilon, r
   for (int64_t c = 0; c < C; c++) inverse[c] = (real)(1 / sqrt((double)variance[c] + epsilon));
 }
 
-static void normalise(int64_t width, int64_t size, const real *x, const real *mean, const real *scale, const real *shift,
-                      real *restrict y) {
+static void normalise(int64_t width, int64_t size, const real *x, const real *mean, const real *scale,
+                      const real *shift, real *restrict y) {
   for (int64_t first = 0; first < size; first += width)
     for (int64_t j = 0; j < min_i64(width, size - first); j++)
       y[first + j] = (x[first + j] - mean[j]) * scale[j] + shift[j];

@@ -6,9 +6,9 @@
 #include "simd.h"
 
 typedef struct {
-  int64_t C, repeat, width;  /* width = C * repeat */
-  int64_t size;              /* rows * C */
-  int64_t chunk, chunks;     /* elements of a chunk (whole wide rows); their number. Both by shape alone. */
+  int64_t C, repeat, width; /* width = C * repeat */
+  int64_t size;             /* rows * C */
+  int64_t chunk, chunks;    /* elements of a chunk (whole wide rows); their number. Both by shape alone. */
 } columns;
 
 enum { WIDE = 256, CHUNK = 16384 }; /* elements: a chunk is summed at once and fits L2 */

@@ -60,9 +60,9 @@ fc_status FC(spatial_dropout)(int64_t N, int64_t P, int64_t C, const fc_dropout 
   const real *x = x_;
   real *y = y_, *factors = fc_alloc((size_t)(ceil_div(N * C, DRAWS) * DRAWS) * sizeof(real));
   if (!factors) return FC_NO_MEMORY;
-#pragma omp parallel for num_threads(fc_threads_for(4 * N *C)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(4 * N * C)) schedule(static)
   for (int64_t i = 0; i < N * C; i += DRAWS) draw(i, d, factors + i);
-#pragma omp parallel for num_threads(fc_threads_for(N *P *C)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(N * P * C)) schedule(static)
   for (int64_t i = 0; i < N * P; i++) {
     const real *factor = factors + i / P * C;
     for (int64_t c = 0; c < C; c++) y[i * C + c] = factor[c] == 0 ? 0 : x[i * C + c] * factor[c];

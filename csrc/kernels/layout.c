@@ -19,7 +19,7 @@ fc_status FC(transpose)(const fc_transpose *t, const void *x_, void *y_) {
   const real *x = x_;
   real *y = y_;
   int64_t row_tiles = ceil_div(t->rows, TILE), col_tiles = ceil_div(t->cols, TILE);
-#pragma omp parallel for num_threads(fc_threads_for(t->batch *t->rows *t->cols)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(t->batch * t->rows * t->cols)) schedule(static)
   for (int64_t i = 0; i < t->batch * col_tiles; i++) {
     int64_t b = i / col_tiles, c = i % col_tiles * TILE, cols = min_i64(TILE, t->cols - c);
     for (int64_t tile = 0; tile < row_tiles; tile++) {

@@ -12,7 +12,9 @@ FC_INLINE vec window_sum(const real *padded, int64_t R, int64_t k) {
   return sum;
 }
 
-FC_INLINE vec load_row(const real *p, int64_t k, int64_t C) { return k + VL <= C ? load(p + k) : load_part(p + k, C - k); }
+FC_INLINE vec load_row(const real *p, int64_t k, int64_t C) {
+  return k + VL <= C ? load(p + k) : load_part(p + k, C - k);
+}
 FC_INLINE void store_row(real *p, int64_t k, int64_t C, vec v) {
   if (k + VL <= C)
     store(p + k, v);

@@ -1,13 +1,15 @@
 /* What follows the indices that max pooling kept: its gradient, unpooling, and unpooling's gradient.
  * An index comes from the caller's data, so each is checked before it is used: FC_BAD_INDEX, and nothing is written
- * out of bounds. A thread owns whole planes of 64 channels, in which every sum runs in row-major order of the output. */
+ * out of bounds. A thread owns whole planes of 64 channels, in which every sum runs in row-major order of the output.
+ */
 #include "simd.h"
 
 enum { CHANNELS = 64 };
 
 typedef enum { ADD, PUT } scatter_mode;
 
-/* One block of channels of one image: from (P, C) and argmax (P, C) -> to (plane, C). Returns whether an index is bad. */
+/* One block of channels of one image: from (P, C) and argmax (P, C) -> to (plane, C). Returns whether an index is bad.
+ */
 FC_INLINE int scatter_block(scatter_mode mode, int64_t P, int64_t plane, int64_t C, int64_t channels, const real *from,
                             const int32_t *argmax, real *to) {
   int bad = 0;
@@ -32,7 +34,7 @@ FC_INLINE fc_status scatter(scatter_mode mode, int64_t N, int64_t P, int64_t pla
                             const int32_t *argmax, real *to) {
   int64_t blocks = ceil_div(C, CHANNELS);
   int bad = 0;
-#pragma omp parallel for num_threads(fc_threads_for(N *C *(P + plane))) schedule(static) reduction(| : bad)
+#pragma omp parallel for num_threads(fc_threads_for(N * C * (P + plane))) schedule(static) reduction(| : bad)
   for (int64_t i = 0; i < N * blocks; i++) {
     int64_t n = i / blocks, c = i % blocks * CHANNELS;
     bad |= scatter_block(mode, P, plane, C, min_i64(CHANNELS, C - c), from + n * P * C + c, argmax + n * P * C + c,
@@ -59,7 +61,7 @@ fc_status FC(max_unpool2d_backward)(int64_t N, int64_t P, int64_t plane, int64_t
   const real *dy = dy_;
   real *dx = dx_;
   int bad = 0;
-#pragma omp parallel for num_threads(fc_threads_for(N *P *C)) schedule(static) reduction(| : bad)
+#pragma omp parallel for num_threads(fc_threads_for(N * P * C)) schedule(static) reduction(| : bad)
   for (int64_t i = 0; i < N * P; i++) {
     const real *image = dy + i / P * plane * C;
     for (int64_t c = 0; c < C; c++) {

@@ -58,18 +58,31 @@ static void step(fc_optimizer_kind kind, const numbers *h, int64_t n, const real
       else
         sgd(h, n, g, w);
       break;
-    case FC_RMSPROP: rmsprop(h, n, g, w, s0, s1); break;
-    case FC_ADAM: adam(h, n, g, w, s0, s1); break;
-    case FC_ADAGRAD: adagrad(h, n, g, w, s0); break;
+    case FC_RMSPROP:
+      rmsprop(h, n, g, w, s0, s1);
+      break;
+    case FC_ADAM:
+      adam(h, n, g, w, s0, s1);
+      break;
+    case FC_ADAGRAD:
+      adagrad(h, n, g, w, s0);
+      break;
   }
 }
 
 /* segments: one per parameter; values and states are changed in place */
 fc_status FC(optimizer_step)(const fc_optimizer *o, int64_t count, const fc_segment *segments) {
   double correction = sqrt(1 - pow(o->beta_2, o->step)) / (1 - pow(o->beta_1, o->step));
-  numbers h = {(real)o->learning_rate, (real)o->momentum, (real)o->rho, (real)o->epsilon, (real)o->beta_1,
-               (real)o->beta_2, (real)(o->kind == FC_ADAM ? o->learning_rate * correction : 0),
-               (real)(o->weight_decay * o->learning_rate), (real)o->scale, o->nesterov};
+  numbers h = {(real)o->learning_rate,
+               (real)o->momentum,
+               (real)o->rho,
+               (real)o->epsilon,
+               (real)o->beta_1,
+               (real)o->beta_2,
+               (real)(o->kind == FC_ADAM ? o->learning_rate * correction : 0),
+               (real)(o->weight_decay * o->learning_rate),
+               (real)o->scale,
+               o->nesterov};
   int64_t total = 0;
   for (int64_t s = 0; s < count; s++) total += segments[s].size;
 #pragma omp parallel num_threads(fc_threads_for(2 * total))

@@ -1,8 +1,8 @@
 /* Pooling of x (N, H, W, C) into y (N, OH, OW, C): maximum and mean of every window, and the mean's gradient.
  *
- * A window is the part of (PH, PW) that lies in the input: padding never wins and adds nothing. A thread owns a block of
- * whole rows and goes through it from left to right, so the last vector of a pixel may spill over into the next pixel,
- * which is overwritten later; only at the end of the block (or of the tensor that is read) is it cut short. */
+ * A window is the part of (PH, PW) that lies in the input: padding never wins and adds nothing. A thread owns a block
+ * of whole rows and goes through it from left to right, so the last vector of a pixel may spill over into the next
+ * pixel, which is overwritten later; only at the end of the block (or of the tensor that is read) is it cut short. */
 #include "simd.h"
 
 enum { BLOCK = 8192 }; /* elements of the output that a thread takes at a time */
@@ -77,7 +77,7 @@ fc_status FC(max_pool2d)(const fc_pool2d *d, const void *x_, void *y_, int32_t *
   const real *x = x_, *x_end = x + d->N * d->H * d->W * d->C;
   real *y = y_;
   int64_t rows = d->N * d->OH, length = d->OW * d->C, block = rows_of_a_block(length, d->PH * d->PW);
-#pragma omp parallel for num_threads(fc_threads_for(rows *length *d->PH *d->PW)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(rows * length * d->PH * d->PW)) schedule(static)
   for (int64_t first = 0; first < rows; first += block) {
     int64_t last = min_i64(rows, first + block);
     for (int64_t row = first; row < last; row++)
@@ -129,7 +129,7 @@ fc_status FC(avg_pool2d)(const fc_pool2d *d, int include_pad, const void *x_, vo
   const real *x = x_, *x_end = x + d->N * d->H * d->W * d->C;
   real *y = y_;
   int64_t rows = d->N * d->OH, length = d->OW * d->C, block = rows_of_a_block(length, d->PH * d->PW);
-#pragma omp parallel for num_threads(fc_threads_for(rows *length *d->PH *d->PW)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(rows * length * d->PH * d->PW)) schedule(static)
   for (int64_t first = 0; first < rows; first += block) {
     int64_t last = min_i64(rows, first + block);
     for (int64_t row = first; row < last; row++) mean_of_row(d, include_pad, row, x, x_end, y, y + last * length);

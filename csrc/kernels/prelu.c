@@ -1,7 +1,7 @@
-/* Gradient of PReLU, whose slopes are learned; the sum over the rows of a matrix. */
+/* Gradient of PReLU, whose slopes are learned. K. He et al. (ICCV 2015). */
 #include "columns.h"
 
-/* x (rows, C) -> sums (C), in fixed chunks and one order; takes `part` (chunks * width) as its workspace */
+/* part (chunks, width) -> sums (C), in one order */
 static void add_chunks(const columns *k, const real *part, real *sums) {
   for (int64_t c = 0; c < k->C; c++) {
     double sum = 0;
@@ -11,7 +11,8 @@ static void add_chunks(const columns *k, const real *part, real *sums) {
   }
 }
 
-/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C) = sum of dy * x where x <= 0 */
+/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C) = sum of dy * x where x <= 0
+ */
 fc_status FC(prelu_backward)(int64_t rows, int64_t C, const void *slope_, const void *dy_, const void *x_, void *dx_,
                              void *dslope) {
   const real *dy = dy_, *x = x_;
@@ -34,24 +35,5 @@ fc_status FC(prelu_backward)(int64_t rows, int64_t C, const void *slope_, const 
   }
   add_chunks(&k, part, dslope);
   fc_free(slope);
-  return FC_OK;
-}
-
-/* x (rows, C) -> sums (C) */
-fc_status FC(sum_rows)(int64_t rows, int64_t C, const void *x_, void *sums) {
-  const real *x = x_;
-  columns k = columns_of(rows, C);
-  real *part = fc_alloc((size_t)(k.chunks * k.width) * sizeof(real));
-  if (!part) return FC_NO_MEMORY;
-#pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
-  for (int64_t i = 0; i < k.chunks; i++) {
-    real *restrict sum = part + i * k.width;
-    memset(sum, 0, (size_t)k.width * sizeof(real));
-    int64_t end = min_i64(k.size, (i + 1) * k.chunk);
-    for (int64_t first = i * k.chunk; first < end; first += k.width)
-      for (int64_t j = 0; j < min_i64(k.width, end - first); j++) sum[j] += x[first + j];
-  }
-  add_chunks(&k, part, sums);
-  fc_free(part);
   return FC_OK;
 }

@@ -6,7 +6,7 @@ fc_status FC(place)(const fc_place *p, const void *x_, void *y_) {
   const real *x = x_;
   real *y = y_;
   int64_t left = min_i64(max_i64(p->left, 0), p->OW), right = max_i64(left, min_i64(p->left + p->W, p->OW));
-#pragma omp parallel for num_threads(fc_threads_for(p->N *p->OH *p->OW *p->C)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(p->N * p->OH * p->OW * p->C)) schedule(static)
   for (int64_t i = 0; i < p->N * p->OH; i++) {
     int64_t n = i / p->OH, h = i % p->OH - p->top;
     real *row = y + i * p->OW * p->C;
@@ -27,7 +27,7 @@ fc_status FC(upsample_nearest)(const fc_upsample *u, const void *x_, void *y_) {
   const real *x = x_;
   real *y = y_;
   int64_t length = u->W * u->FW * u->C;
-#pragma omp parallel for num_threads(fc_threads_for(u->N *u->H *u->FH *length)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(u->N * u->H * u->FH * length)) schedule(static)
   for (int64_t i = 0; i < u->N * u->H; i++) {
     real *row = y + i * u->FH * length, *to = row;
     for (int64_t w = 0; w < u->W; w++)
@@ -43,7 +43,7 @@ fc_status FC(upsample_nearest_backward)(const fc_upsample *u, const void *dy_, v
   const real *dy = dy_;
   real *dx = dx_;
   int64_t length = u->W * u->FW * u->C;
-#pragma omp parallel for num_threads(fc_threads_for(u->N *u->H *u->FH *length)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for(u->N * u->H * u->FH * length)) schedule(static)
   for (int64_t i = 0; i < u->N * u->H; i++) {
     real *to = dx + i * u->W * u->C;
     memset(to, 0, (size_t)(u->W * u->C) * sizeof(real));
@@ -108,7 +108,8 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
   return FC_OK;
 }
 
-/* dy (N, H * FH, W * FW, C) -> dx (N, H, W, C): a row of dx gathers the rows of dy it was read by, then their pixels. */
+/* dy (N, H * FH, W * FW, C) -> dx (N, H, W, C): a row of dx gathers the rows of dy it was read by, then their pixels.
+ */
 fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, void *dx_) {
   const real *dy = dy_;
   real *dx = dx_;

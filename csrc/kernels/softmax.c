@@ -72,7 +72,8 @@ static int bad_labels(int64_t rows, int64_t K, const int64_t *labels) {
   return 0;
 }
 
-/* logits (rows, K), labels (rows) or targets (rows, K), weights (rows) or NULL -> losses (rows), probabilities (rows, K) */
+/* logits (rows, K), labels (rows) or targets (rows, K), weights (rows) or NULL -> losses (rows), probabilities (rows,
+ * K) */
 fc_status FC(cross_entropy)(int64_t rows, int64_t K, const void *logits_, const int64_t *labels, const void *targets,
                             double smoothing, const void *weights_, void *losses_, void *probabilities_) {
   const real *logits = logits_, *weights = weights_;

@@ -7,7 +7,7 @@
 
 #if FC_DOUBLE
 enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023, EXP_TERMS = 14, LOG_TERMS = 11 };
-#define ROUND_MAGIC 0x1.8p52 /* x + it - it is x rounded to an integer, which is in the low bits of the sum */
+#define ROUND_MAGIC 0x1.8p52      /* x + it - it is x rounded to an integer, which is in the low bits of the sum */
 #define LN2_HIGH 0x1.62e42fefap-1 /* short enough that n * LN2_HIGH is exact */
 #define LN2_LOW 0x1.cf79abc9e3b39p-40
 #define EXP_MIN -746.0
@@ -26,20 +26,9 @@ enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127, EXP_TERMS = 8, LOG_TERMS = 6 };
 #define SQRT_HALF 0.7071067811865475244
 
 /* 1/k! */
-static const real inverse_factorial[14] = {1.0,
-                                           1.0,
-                                           1.0 / 2,
-                                           1.0 / 6,
-                                           1.0 / 24,
-                                           1.0 / 120,
-                                           1.0 / 720,
-                                           1.0 / 5040,
-                                           1.0 / 40320,
-                                           1.0 / 362880,
-                                           1.0 / 3628800,
-                                           1.0 / 39916800,
-                                           1.0 / 479001600,
-                                           1.0 / 6227020800};
+static const real inverse_factorial[14] = {
+    1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+    1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
 
 /* 2**n for n that gives a normal number */
 FC_INLINE vec power_of_two(ivec n) { return (vec)((n + EXPONENT_BIAS) << MANTISSA_BITS); }

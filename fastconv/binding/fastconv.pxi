@@ -31,11 +31,82 @@ cdef extern from "fastconv.h" nogil:
         int64_t a_row, a_col, b_row, b_col, c_row
         int accumulate
 
+    ctypedef struct fc_lrn:
+        int64_t radius
+        double bias, alpha, beta
+
+    ctypedef struct fc_dropout:
+        uint64_t seed, counter, threshold
+        double scale
+
+    ctypedef struct fc_transpose:
+        int64_t batch, rows, cols, x_batch, y_batch, x_row, y_row
+
+    ctypedef struct fc_place:
+        int64_t N, H, W, C, OH, OW, top, left
+
+    ctypedef struct fc_upsample:
+        int64_t N, H, W, C, FH, FW
+
+    ctypedef enum fc_optimizer_kind:
+        FC_SGD, FC_RMSPROP, FC_ADAM, FC_ADAGRAD
+
+    ctypedef struct fc_optimizer:
+        fc_optimizer_kind kind
+        int nesterov
+        double learning_rate, momentum, rho, epsilon, beta_1, beta_2, step, weight_decay, scale
+
+    ctypedef struct fc_segment:
+        void *value
+        const void *grad
+        void *state[2]
+        int64_t size
+
+    ctypedef struct fc_gemm_batch:
+        fc_gemm each
+        int64_t count, a_step, b_step, bias_step, c_step
+
     ctypedef struct fc_kernels:
         fc_status (*gemm)(const fc_gemm *, const void *, const void *, const fc_epilogue *, void *) noexcept nogil
         fc_status (*im2col)(const fc_conv2d *, const void *, void *) noexcept nogil
         fc_status (*col2im)(const fc_conv2d *, const void *, void *) noexcept nogil
         fc_status (*column_sums)(int64_t, int64_t, int64_t, const void *, void *) noexcept nogil
+        fc_status (*activate)(int64_t, int64_t, const fc_epilogue *, const void *, void *) noexcept nogil
+        fc_status (*activation_backward)(int64_t, int64_t, const fc_epilogue *, const void *, const void *,
+                                         void *) noexcept nogil
+        fc_status (*prelu_backward)(int64_t, int64_t, const void *, const void *, const void *, void *,
+                                    void *) noexcept nogil
+        fc_status (*cross_entropy)(int64_t, int64_t, const void *, const int64_t *, const void *, double, const void *,
+                                   void *, void *) noexcept nogil
+        fc_status (*cross_entropy_backward)(int64_t, int64_t, const void *, const int64_t *, const void *, double,
+                                            const void *, double, void *) noexcept nogil
+        fc_status (*max_pool2d)(const fc_pool2d *, const void *, void *, int32_t *) noexcept nogil
+        fc_status (*max_pool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
+                                         void *) noexcept nogil
+        fc_status (*max_unpool2d)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
+                                  void *) noexcept nogil
+        fc_status (*max_unpool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
+                                           void *) noexcept nogil
+        fc_status (*avg_pool2d)(const fc_pool2d *, int, const void *, void *) noexcept nogil
+        fc_status (*avg_pool2d_backward)(const fc_pool2d *, int, const void *, void *) noexcept nogil
+        fc_status (*batch_norm_statistics)(int64_t, int64_t, const void *, void *, void *) noexcept nogil
+        fc_status (*batch_norm_apply)(int64_t, int64_t, const void *, const void *, const void *, const void *,
+                                      const void *, double, const fc_epilogue *, void *) noexcept nogil
+        fc_status (*batch_norm_backward)(int64_t, int64_t, int, const void *, const void *, const void *, const void *,
+                                         const void *, double, void *, void *, void *) noexcept nogil
+        fc_status (*lrn)(int64_t, int64_t, const fc_lrn *, const void *, void *) noexcept nogil
+        fc_status (*lrn_backward)(int64_t, int64_t, const fc_lrn *, const void *, const void *, void *) noexcept nogil
+        fc_status (*dropout)(int64_t, const fc_dropout *, const void *, void *) noexcept nogil
+        fc_status (*spatial_dropout)(int64_t, int64_t, int64_t, const fc_dropout *, const void *,
+                                     void *) noexcept nogil
+        fc_status (*transpose)(const fc_transpose *, const void *, void *) noexcept nogil
+        fc_status (*place)(const fc_place *, const void *, void *) noexcept nogil
+        fc_status (*upsample_nearest)(const fc_upsample *, const void *, void *) noexcept nogil
+        fc_status (*upsample_nearest_backward)(const fc_upsample *, const void *, void *) noexcept nogil
+        fc_status (*upsample_bilinear)(const fc_upsample *, const void *, void *) noexcept nogil
+        fc_status (*upsample_bilinear_backward)(const fc_upsample *, const void *, void *) noexcept nogil
+        fc_status (*optimizer_step)(const fc_optimizer *, int64_t, const fc_segment *) noexcept nogil
+        fc_status (*gemm_batch)(const fc_gemm_batch *, const void *, const void *, const void *, void *) noexcept nogil
         fc_status (*apply_epilogue)(int64_t, int64_t, int64_t, const fc_epilogue *, void *) noexcept nogil
 
     fc_status fc_conv2d_check(fc_conv2d *d)
