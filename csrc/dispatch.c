@@ -52,3 +52,11 @@ int fc_isa_select(const char *name) {
   }
   return 1;
 }
+
+const char *fc_compiler(void) {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#else
+  return "gcc " __VERSION__;
+#endif
+}

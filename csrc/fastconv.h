@@ -131,6 +131,7 @@ int fc_isa_select(const char *name); /* NULL: the best one. 0 done, 1 unknown na
 const char *fc_isa_name(void);
 const char *fc_isa_built(int i); /* NULL past the end */
 int fc_isa_usable(int i);
+const char *fc_compiler(void);
 
 /* threads.c */
 int fc_num_threads(void);

@@ -1,1 +1,67 @@
-"""fastconv: convolutional networks on CPUs, readable to the bottom."""
+"""fastconv: convolutional networks on CPUs, readable to the bottom.
+
+``import fastconv as fc`` gives ``fc.Input``, ``fc.Model``, ``fc.Sequential`` and the modules ``fc.layers``,
+``fc.models``, ``fc.ops``, ``fc.optimizers``, ``fc.losses``, ``fc.datasets``, ``fc.visualization`` and so on, each loaded
+when it is first touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fastconv.errors import CheckpointError, DatasetError
+
+try:
+    from fastconv import config as _config
+except ImportError as error:  # an unbuilt checkout: say what to do, and keep the cause
+    raise ImportError(f"fastconv's C core cannot be loaded ({error}); build it with `pip install -e .`") from error
+
+from fastconv.config import floatx, get_num_threads, set_floatx, set_num_threads, show_config
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "callbacks",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "reference",
+    "regularizers",
+    "testing",
+    "utils",
+    "visualization",
+)
+_FROM_MODELS = ("Input", "Model", "Sequential")
+
+__all__ = [
+    "CheckpointError",
+    "DatasetError",
+    "floatx",
+    "get_num_threads",
+    "set_floatx",
+    "set_num_threads",
+    "show_config",
+    *_MODULES,
+    *_FROM_MODELS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastconv.{name}")
+    if name in _FROM_MODELS:
+        return getattr(importlib.import_module("fastconv.models"), name)
+    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES, *_FROM_MODELS])
+
+
+_config._start()

@@ -1,16 +1,118 @@
-"""Process-wide settings: the default dtype, threads and instruction set."""
+"""Process-wide settings: the default dtype, the number of threads and the instruction set."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from fastconv import _kernels
+from fastconv.ops import _checks
 
 _floatx = "float32"
 
 
 def floatx() -> str:
-    """Return the dtype new layers get by default: ``"float32"`` or ``"float64"``."""
+    """Return the dtype that new layers get: ``"float32"`` (the default) or ``"float64"``."""
     return _floatx
 
 
 def set_floatx(dtype: str) -> None:
-    """Set the dtype of layers created from now on: ``"float32"`` or ``"float64"`` (for gradient checks)."""
+    """Set the dtype of layers created from now on: ``"float32"`` or ``"float64"`` (for gradient checks).
+
+    Raises:
+        ValueError: any other dtype.
+    """
     global _floatx
     if dtype not in ("float32", "float64"):
         raise ValueError(f"floatx must be 'float32' or 'float64', got {dtype!r}")
     _floatx = dtype
+
+
+def get_num_threads() -> int:
+    """Return how many threads a kernel may use."""
+    return _kernels.num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Use at most ``n`` threads (1 to 1024) in every kernel from now on. Results do not depend on it, to the bit.
+
+    Raises:
+        TypeError, ValueError: ``n`` is no integer of at least 1. RuntimeError: the process was forked from one that had
+            already run several threads (OpenMP would hang).
+    """
+    _kernels.set_num_threads(_checks.thread_count(n), "set_num_threads")
+
+
+def isa() -> str:
+    """Return the instruction set in use, e.g. ``"avx2"``."""
+    return _kernels.isa()
+
+
+def _quota(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole CPUs that the container's quota allows (cgroup v2, then v1), or None without a quota."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None  # "max" or -1: no limit
+    return max(1, math.ceil(int(quota) / int(period)))
+
+
+def _default_threads() -> tuple[int, str]:
+    """The number of threads to start with, and where it comes from."""
+    for variable in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
+        threads = _checks.environment_threads(variable)
+        if threads is not None:
+            return threads, variable
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    if quota is not None and quota < cpus:
+        return quota, "cgroup CPU quota"
+    return min(cpus, 1024), "CPUs this process may use"
+
+
+def _start() -> None:
+    """Read the environment once, when fastconv is imported."""
+    _kernels.select_isa(os.environ.get("FASTCONV_ISA") or None)
+    threads, source = _default_threads() if _kernels.has_openmp() else (1, "built without OpenMP")
+    _kernels.set_num_threads(threads, source)
+
+
+def config() -> dict[str, Any]:
+    """What :func:`show_config` prints, as a dictionary."""
+    import numpy as np
+
+    from fastconv import __version__
+
+    return {
+        "fastconv": __version__,
+        "instruction set": _kernels.isa(),
+        "available": list(_kernels.available_isas()),
+        "built": list(_kernels.built_isas()),
+        "OpenMP": _kernels.has_openmp(),
+        "threads": _kernels.num_threads(),
+        "threads from": _kernels.num_threads_source(),
+        "compiler": _kernels.compiler(),
+        "NumPy": np.__version__,
+        "floatx": _floatx,
+    }
+
+
+def show_config() -> None:
+    """Print version, instruction sets, OpenMP, threads and where their number came from, and the compiler."""
+    c = config()
+    print(f"fastconv {c['fastconv']}")
+    print(f"  instruction set  {c['instruction set']} (this CPU can run: {', '.join(c['available'])}; "
+          f"built: {', '.join(c['built'])})")  # fmt: skip
+    print(f"  OpenMP           {'yes' if c['OpenMP'] else 'no: this build runs serially'}")
+    print(f"  threads          {c['threads']} (from: {c['threads from']})")
+    print(f"  compiler         {c['compiler']}")
+    print(f"  NumPy            {c['NumPy']}")
+    print(f"  floatx           {c['floatx']}")

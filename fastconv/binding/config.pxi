@@ -19,6 +19,11 @@ def isa():
     return fc_isa_name().decode()
 
 
+def compiler():
+    """Name and version of the C compiler that built this."""
+    return fc_compiler().decode()
+
+
 def select_isa(name):
     """Use ``name``, or the best one for None. ValueError if it is unknown, RuntimeError if the CPU lacks it."""
     encoded = None if name is None else name.encode()

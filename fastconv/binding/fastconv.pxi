@@ -125,6 +125,7 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_isa_name()
     const char *fc_isa_built(int i)
     int fc_isa_usable(int i)
+    const char *fc_compiler()
 
     int fc_num_threads()
     int fc_set_num_threads(int n)

@@ -92,12 +92,12 @@ def register_conv2d(
 
     Args:
         name: a new name; registering a name again replaces the functions, a built-in name is a ValueError.
-        forward: ``forward(x, kernel, strides, padding, dilation_rate, groups) -> y``.
-        backward_data: ``backward_data(dy, kernel, input_shape, strides, padding, dilation_rate, groups) -> dx``.
-        backward_weights: ``backward_weights(x, dy, kernel_size, strides, padding, dilation_rate, groups) -> dkernel``.
+        forward: ``forward(x, kernel, **geometry) -> y``.
+        backward_data: ``backward_data(dy, kernel, input_shape, **geometry) -> dx``.
+        backward_weights: ``backward_weights(x, dy, kernel_size, **geometry) -> dkernel``.
 
-    Every function gets checked, contiguous arrays (NHWC and HWIO), strides and dilation as (h, w) and padding as
-    ((top, bottom), (left, right)). Bias and activation are not its business. A pass that is None runs ``"auto"``.
+    Every function gets checked, contiguous arrays (NHWC and HWIO) and the keywords ``strides`` and ``dilation_rate`` as
+    (h, w), ``padding`` as ((top, bottom), (left, right)) and ``groups``. Bias and activation are not its business. A pass that is None runs ``"auto"``.
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name must be a non-empty string, got {name!r}")
@@ -107,6 +107,12 @@ def register_conv2d(
         if not callable(function) and (function is not None or what == "forward"):
             raise TypeError(f"{what} must be a function, got {function!r}")
     _registered[name] = Algorithm(forward, backward_data, backward_weights)
+
+
+def _keywords(p: Plan) -> dict[str, Any]:
+    """The geometry as a registered function gets it."""
+    g = p.geometry
+    return {"strides": g[8:10], "padding": p.padding, "dilation_rate": g[10:12], "groups": g[7]}
 
 
 def _user_function(algorithm: str, which: int) -> Callable[..., np.ndarray] | None:
@@ -221,8 +227,7 @@ def conv2d(
     finish = LINEAR if activation is None else resolve(activation, filters, x.dtype)
     function = _user_function(algorithm, FORWARD)
     if function is not None:
-        g = p.geometry
-        result = function(x, kernel, g[8:10], p.padding, g[10:12], groups)
+        result = function(x, kernel, **_keywords(p))
         y = np.array(_from_user(algorithm, result, p.output_shape, x), order="C")
         _kernels.finish(y, bias, finish)
         return y
@@ -253,8 +258,7 @@ def conv2d_backward_data(
     _checks.expect_shape(dy, p.output_shape, "dy", "the shape of the forward output")
     function = _user_function(algorithm, BACKWARD_DATA)
     if function is not None:
-        g = p.geometry
-        return _from_user(algorithm, function(dy, kernel, shape, g[8:10], p.padding, g[10:12], groups), shape, dy)
+        return _from_user(algorithm, function(dy, kernel, shape, **_keywords(p)), shape, dy)
     name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_DATA, p.geometry)
     dx = _kernels.empty(shape, dy.dtype)
     _kernels.conv2d_backward_data(p.geometry, name, dy, kernel, dx)
@@ -287,8 +291,7 @@ def conv2d_backward_weights(
     dbias = _kernels.empty((dy.shape[3],), x.dtype)
     function = _user_function(algorithm, BACKWARD_WEIGHTS)
     if function is not None:
-        g = p.geometry
-        result = function(x, dy, (kh, kw), g[8:10], p.padding, g[10:12], groups)
+        result = function(x, dy, (kh, kw), **_keywords(p))
         _kernels.column_sums(dy, dbias)
         return _from_user(algorithm, result, kernel_shape, x), dbias
     name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_WEIGHTS, p.geometry)
