@@ -1,9 +1,8 @@
-"""What the tests of the ops share: seeded random geometries, tolerances, PyTorch as the oracle, awkward arrays."""
+"""What the tests of the ops share: seeded random geometries and data, tolerances, awkward arrays. NumPy only."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +10,6 @@ import numpy as np
 import pytest
 
 from fastconv import ops, reference
-
-torch = pytest.importorskip("torch", reason="needs torch==2.13.0")
-F = torch.nn.functional
 
 Array = np.ndarray[Any, Any]
 
@@ -24,16 +20,6 @@ TAIL_CHANNELS = range(1, 34)
 
 both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 both_implementations = pytest.mark.parametrize("impl", [ops, reference], ids=["ops", "reference"])
-
-
-def randn(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
-    """Normal values; the way to make data everywhere, so that float32 and float64 see the same numbers."""
-    return rng.standard_normal(tuple(shape)).astype(dtype)
-
-
-def integers(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
-    """Integers of -4 ... 4: sums of a few thousand of their products are exact in any order, even in float32."""
-    return rng.integers(-4, 5, tuple(shape)).astype(dtype)
 
 
 def assert_close(got: Array, want: Array, dtype: str, what: str = "") -> None:
@@ -50,35 +36,14 @@ def assert_close(got: Array, want: Array, dtype: str, what: str = "") -> None:
     )
 
 
-def torch_gradients(
-    function: Callable[..., Any], arrays: Sequence[Array], dy: Array | None = None, seed: int = 0
-) -> Any:
-    """Run ``function`` on float64 tensors: returns y, dy (random unless given) and the gradient of every array."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)).requires_grad_() for a in arrays]
-    y = function(*tensors)
-    if dy is None:
-        dy = np.random.default_rng(seed).standard_normal(tuple(y.shape))
-    y.backward(torch.from_numpy(np.ascontiguousarray(dy, dtype=np.float64)))
-    return y.detach().numpy(), dy, [t.grad.numpy() for t in tensors]
+def randn(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
+    """Normal values; the way to make data everywhere, so that float32 and float64 see the same numbers."""
+    return rng.standard_normal(tuple(shape)).astype(dtype)
 
 
-def keras_on_torch() -> Any:
-    """Keras 3, computing with PyTorch."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras", reason="needs keras 3")
-
-
-def nchw(x: Any) -> Any:
-    """Tensor (N, H, W, C) as PyTorch wants it."""
-    return x.permute(0, 3, 1, 2)
-
-
-def nhwc(x: Any) -> Any:
-    """Tensor (N, C, H, W) as fastconv has it."""
-    return x.permute(0, 2, 3, 1)
-
-
-# -- geometries ------------------------------------------------------------------------------------------------------
+def integers(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
+    """Integers of -4 ... 4: sums of a few thousand of their products are exact in any order, even in float32."""
+    return rng.integers(-4, 5, tuple(shape)).astype(dtype)
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -137,16 +102,6 @@ class ConvCase:
         rng = np.random.default_rng(seed)
         kernel_shape = (*self.kernel, self.channels // self.groups, self.filters)
         return make(rng, self.input_shape, dtype), make(rng, kernel_shape, dtype), make(rng, (self.filters,), dtype)
-
-    def torch(self, x: Any, kernel: Any, bias: Any = None) -> Any:
-        """The convolution by PyTorch, NHWC to NHWC."""
-        (top, bottom), (left, right) = pads_of(self.padding, self.size, self.window, self.strides)
-        padded = F.pad(nchw(x), (left, right, top, bottom)).contiguous()
-        return nhwc(
-            F.conv2d(
-                padded, kernel.permute(3, 2, 0, 1).contiguous(), bias, self.strides, 0, self.dilation, self.groups
-            ),
-        )
 
 
 def random_padding(rng: np.random.Generator, limit: Sequence[int]) -> Any:
@@ -234,9 +189,6 @@ def random_pool_case(rng: np.random.Generator) -> PoolCase:
 def random_pool_cases(count: int, seed: int) -> list[PoolCase]:
     rng = np.random.default_rng(seed)
     return [random_pool_case(rng) for _ in range(count)]
-
-
-# -- awkward arrays --------------------------------------------------------------------------------------------------
 
 
 def awkward_arrays(a: Array) -> Iterator[tuple[str, Array]]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import TAIL_CHANNELS, F, assert_close, both_dtypes, both_implementations, randn, torch, torch_gradients
+from support import TAIL_CHANNELS, assert_close, both_dtypes, both_implementations, randn
+from torch_oracle import F, torch, torch_gradients
 
 from fastconv import ops, reference
 

@@ -1,22 +1,12 @@
 """conv2d and its gradients, every algorithm, against PyTorch and against the reference."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from support import (
-    TAIL_CHANNELS,
-    Array,
-    ConvCase,
-    assert_close,
-    both_dtypes,
-    integers,
-    keras_on_torch,
-    randn,
-    random_conv_cases,
-    torch,
-    torch_gradients,
-)
+from support import TAIL_CHANNELS, Array, ConvCase, assert_close, both_dtypes, integers, randn, random_conv_cases
+from torch_oracle import keras_on_torch, torch, torch_conv2d, torch_gradients
 
 from fastconv import ops, reference
 
@@ -51,7 +41,7 @@ def check_against_torch(case: ConvCase, dtype: str) -> None:
     x, kernel, bias = case.arrays(randn, seed=4, dtype=dtype)
     out_shape = reference.conv2d(x, kernel, bias, **case.arguments).shape
     dy = randn(np.random.default_rng(5), out_shape, dtype)
-    y, _, gradients = torch_gradients(case.torch, [x, kernel, bias], dy)
+    y, _, gradients = torch_gradients(partial(torch_conv2d, case), [x, kernel, bias], dy)
     for module, algorithm in [(reference, "auto"), *((ops, name) for name in ALGORITHMS)]:
         results = run_all(module, case, x, kernel, bias, dy, algorithm)
         for name, got, want in zip(("y", "dx", "dkernel", "dbias"), results, [y, *gradients], strict=True):
@@ -197,7 +187,7 @@ def test_im2col_and_col2im(case: ConvCase, dtype: str) -> None:
     assert np.array_equal(cols, reference.im2col(x, case.kernel, **geometry))
     identity = np.eye(cols.shape[1]).reshape(*case.kernel, case.channels, -1)  # a convolution that copies every tap
     assert np.array_equal(
-        cols, case.torch(*map(torch.from_numpy, (x.astype(float), identity))).numpy().reshape(cols.shape)
+        cols, torch_conv2d(case, *map(torch.from_numpy, (x.astype(float), identity))).numpy().reshape(cols.shape)
     )
     dcols = integers(np.random.default_rng(17), cols.shape, dtype)
     dx = ops.col2im(dcols, case.input_shape, case.kernel, **geometry)
@@ -212,7 +202,7 @@ def test_depthwise(multiplier: int, dtype: str) -> None:
     for channels in TAIL_CHANNELS:
         case = ConvCase(2, (5, 6), channels, channels * multiplier, (3, 2), (2, 1), "same", (1, 1), channels)
         x, kernel, bias = case.arrays(randn, seed=18, dtype=dtype)
-        y, dy, gradients = torch_gradients(case.torch, [x, kernel, bias])
+        y, dy, gradients = torch_gradients(partial(torch_conv2d, case), [x, kernel, bias])
         dy, depthwise = dy.astype(dtype), kernel.reshape(3, 2, channels, multiplier)
         geometry = {"strides": (2, 1), "padding": "same"}
         assert_close(ops.depthwise_conv2d(x, depthwise, bias, **geometry), y, dtype)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import F, assert_close, both_dtypes, both_implementations, integers, nchw, randn, torch_gradients
+from support import assert_close, both_dtypes, both_implementations, integers, randn
+from torch_oracle import F, nchw, torch_gradients
 
 from fastconv import ops, reference
 

@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 from support import (
     TAIL_CHANNELS,
-    F,
     PoolCase,
     assert_close,
     both_dtypes,
     both_implementations,
     integers,
-    nchw,
-    nhwc,
     pads_of,
     randn,
     random_pool_cases,
-    torch,
-    torch_gradients,
 )
+from torch_oracle import F, nchw, nhwc, torch, torch_gradients
 
 from fastconv import ops, reference
 

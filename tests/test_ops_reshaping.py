@@ -4,21 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import (
-    TAIL_CHANNELS,
-    F,
-    assert_close,
-    both_dtypes,
-    both_implementations,
-    integers,
-    keras_on_torch,
-    nchw,
-    nhwc,
-    pads_of,
-    randn,
-    torch,
-    torch_gradients,
-)
+from support import TAIL_CHANNELS, assert_close, both_dtypes, both_implementations, integers, pads_of, randn
+from torch_oracle import F, keras_on_torch, nchw, nhwc, torch, torch_gradients
 
 from fastconv import ops
 
