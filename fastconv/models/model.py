@@ -262,11 +262,13 @@ class Model(Trainer):
             self.build((None, *np.shape(arrays[0])[1:]))
         tensors = self.graph.inputs
         self._check_count(len(arrays))
-        for x, tensor in zip(arrays, tensors, strict=True):
+        for i, (x, tensor) in enumerate(zip(arrays, tensors, strict=True)):
             if not isinstance(x, np.ndarray):
                 raise TypeError(f"{self.label} takes NumPy arrays, got {type(x).__name__}")
             if x.shape[1:] != tensor.shape[1:]:
                 _check_shape(self.label, x.shape, tensor)
+            if x.dtype != tensor.dtype:
+                arrays[i] = x = np.asarray(x, x.dtype.newbyteorder("="))
             if x.dtype != tensor.dtype:
                 raise TypeError(f"{self.label} takes {tensor.dtype}, got {x.dtype}: x.astype(np.{tensor.dtype})")
         return arrays
