@@ -114,9 +114,7 @@ def test_max_pool_numeric_padding(x, dtype, padding, ceil_mode):
 @pytest.mark.parametrize("count_include_pad", [False, True])
 def test_average_pool_numeric_padding(x, dtype, count_include_pad, ceil_mode):
     layer = fl.AvgPool2D(3, 2, (1, 0), ceil_mode=ceil_mode, count_include_pad=count_include_pad, dtype=dtype)
-    compare(
-        layer, x, lambda x: nhwc(F.avg_pool2d(nchw(x), 3, 2, (1, 0), ceil_mode, count_include_pad)), dtype
-    )
+    compare(layer, x, lambda x: nhwc(F.avg_pool2d(nchw(x), 3, 2, (1, 0), ceil_mode, count_include_pad)), dtype)
 
 
 @both_dtypes

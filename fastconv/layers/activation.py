@@ -189,6 +189,7 @@ class PReLU(Layer):
 
     Args:
         alpha_initializer, alpha_regularizer: of alpha.
+        alpha_constraint: not supported, must be None.
         shared_axes: axes that share one alpha, counted from 1 (the batch is 0): ``(1, 2)`` for one per channel.
 
     Weights: alpha, of the input's shape without the batch, shared axes 1.
@@ -197,7 +198,7 @@ class PReLU(Layer):
         TypeError, ValueError: an axis that does not exist; an axis of unknown size that is not shared.
     """
 
-    config_fields = ("alpha_initializer", "alpha_regularizer", "shared_axes")
+    config_fields = ("alpha_initializer", "alpha_regularizer", "alpha_constraint", "shared_axes")
 
     def __init__(
         self,
@@ -210,6 +211,7 @@ class PReLU(Layer):
         super().__init__(**kwargs)
         if alpha_constraint is not None:
             raise ValueError("alpha_constraint is not supported")
+        self.alpha_constraint = alpha_constraint
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         axes = (shared_axes,) if isinstance(shared_axes, int) else shared_axes or ()

@@ -28,7 +28,7 @@ class Dropout(Layer):
         TypeError, ValueError: a rate that is not a number in [0, 1), a seed that is not an integer.
     """
 
-    config_fields = ("rate", "seed")
+    config_fields = ("rate", "noise_shape", "seed")
 
     def __init__(
         self, rate: float, noise_shape: None = None, seed: int | None = None, **kwargs: Unpack[LayerOptions]
@@ -36,6 +36,7 @@ class Dropout(Layer):
         super().__init__(**kwargs)
         if noise_shape is not None:
             raise ValueError("noise_shape is not supported; SpatialDropout2D drops whole channels")
+        self.noise_shape = noise_shape
         self.rate = real(rate, "rate")
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate must lie in [0, 1), got {rate}")
@@ -73,6 +74,8 @@ class SpatialDropout2D(Dropout):
     Raises:
         TypeError, ValueError: as :class:`Dropout`.
     """
+
+    config_fields = ("rate", "seed")
 
     def __init__(
         self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Unpack[LayerOptions]
