@@ -40,6 +40,7 @@ def depthwise_conv2d_backward_data(
     strides: IntOrPair = 1,
     padding: PaddingLike = "valid",
     dilation_rate: IntOrPair = 1,
+    algorithm: str = "auto",
 ) -> Array:
     """Gradient with respect to the input: ``dx`` of ``input_shape`` from ``dy`` (N, OH, OW, C*M)."""
     return conv2d_backward_data(
@@ -54,6 +55,7 @@ def depthwise_conv2d_backward_weights(
     strides: IntOrPair = 1,
     padding: PaddingLike = "valid",
     dilation_rate: IntOrPair = 1,
+    algorithm: str = "auto",
 ) -> tuple[Array, Array]:
     """Gradients with respect to kernel and bias: ``dkernel`` (KH, KW, C, M) and ``dbias`` (C*M,)."""
     channels = x.shape[-1]
