@@ -1,4 +1,4 @@
-"""Documentation that can go wrong: docstrings of public names, code in README and CONTRIBUTING, names in the Makefile."""
+"""Documentation that can go wrong: docstrings of public names, code and file names in README and CONTRIBUTING."""
 
 import importlib
 import inspect

@@ -1,1 +1,1 @@
-"""Measurements of fastconv and its peers on this machine; every module is a program (`python -m fastconv.bench.NAME`)."""
+"""Measurements of fastconv and its peers on this machine; each module is a program: `python -m fastconv.bench.NAME`."""
