@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-
 import numpy as np
 import pytest
 from support import randn
 
 from fastconv import initializers, layers, regularizers
+from fastconv.models import Sequential
 from fastconv.models.architecture import deserialize_layer, serialize_layer
 
 IMAGE = (7, 9, 6)
@@ -268,8 +268,6 @@ def test_unknown_class_and_custom_objects():
 
 def test_a_layer_class_is_not_a_layer():
     with pytest.raises(TypeError, match="Sequential is made of layers"):
-        from fastconv.models import Sequential
-
         Sequential([layers.Flatten])
 
 
@@ -341,7 +339,7 @@ def test_an_unbuilt_layer_says_so():
         layers.Dense(3).count_params()
     with pytest.raises(AttributeError, match="has no attribute 'kernel' yet: it is not built"):
         layers.Dense(3).forward(np.ones((1, 2), np.float32))
-    with pytest.raises(AttributeError, match="has no attribute 'kernal'$"):
-        layer = layers.Dense(3)
-        layer.build((None, 2))
+    layer = layers.Dense(3)
+    layer.build((None, 2))
+    with pytest.raises(AttributeError, match=r"has no attribute 'kernal'$"):
         layer.kernal  # noqa: B018
