@@ -118,7 +118,7 @@ extension = Extension(
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     extra_compile_args=["-O2", "-std=gnu11"],
     extra_link_args=["-lm"],
-    depends=[str(path) for path in [*Path("csrc").glob("*.h"), *Path("fastconv/binding").glob("*.pxi")]],
+    depends=[str(path) for path in [*CSRC.rglob("*.[ch]"), *Path("fastconv/binding").glob("*.pxi")]],
 )
 setup(
     ext_modules=cythonize([extension], language_level=3, compiler_directives={"embedsignature": False}),

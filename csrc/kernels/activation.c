@@ -11,9 +11,9 @@ FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
     case FC_RELU6:
       return at_most(at_least(x, splat(0)), splat(6));
     case FC_LEAKY_RELU:
-      return select(x > 0, x, x * parameter);
+      return blend(x > 0, x, x * parameter);
     case FC_ELU:
-      return select(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
+      return blend(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
     case FC_SIGMOID:
       return vsigmoid(x);
     case FC_TANH:
@@ -26,13 +26,13 @@ FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
 FC_INLINE vec gradient(fc_activation_kind kind, vec dy, vec y, vec parameter) {
   switch (kind) {
     case FC_RELU:
-      return select(y <= 0, splat(0), dy);
+      return blend(y <= 0, splat(0), dy);
     case FC_RELU6:
-      return select((y <= 0) | (y >= 6), splat(0), dy);
+      return blend((y <= 0) | (y >= 6), splat(0), dy);
     case FC_LEAKY_RELU:
-      return select(y > 0, dy, dy * parameter);
+      return blend(y > 0, dy, dy * parameter);
     case FC_ELU:
-      return select(y > 0, dy, dy * (y + parameter));
+      return blend(y > 0, dy, dy * (y + parameter));
     case FC_SIGMOID:
       return dy * y * (1 - y);
     case FC_TANH:

@@ -48,7 +48,7 @@ FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, in
       int64_t position = h * d->W + c;
       vec v = load_n(image + position * d->C, n);
       ivec wins = ~(v <= best) & (best == best);
-      best = select(wins, v, best);
+      best = blend(wins, v, best);
       where = (where & ~wins) | (((ivec){0} + (integer)position) & wins);
     }
   store_n(y, best, n);

@@ -7,6 +7,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "../fastconv.h"
 
@@ -14,6 +17,8 @@
 #define FC_JOIN(name, suffix) FC_JOIN_(name, suffix)
 #define FC(name) FC_JOIN(name, FC_SUFFIX) /* FC(gemm) is fc_gemm_avx2_f32 */
 #define FC_INLINE static inline __attribute__((always_inline))
+/* for the large functions of a parallel loop: inlined into one, they run out of registers */
+#define FC_NOINLINE __attribute__((noinline))
 #define FC_HIDDEN __attribute__((visibility("hidden")))
 
 #if FC_DOUBLE
@@ -40,13 +45,27 @@ FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 FC_INLINE vec splat(real a) { return a - (vec){0}; } /* a + 0 would lose the sign of -0 */
 
-/* The first n < VL lanes; the others are 0. */
+/* The first n < VL lanes; the others are 0 and, in memory, untouched. Vector extensions have no word for a mask. */
+#if defined(__AVX512F__) && FC_DOUBLE
+FC_INLINE vec load_part(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+FC_INLINE void store_part(real *p, vec v, int64_t n) {
+  _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+}
+#elif defined(__AVX512F__)
+FC_INLINE vec load_part(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+FC_INLINE void store_part(real *p, vec v, int64_t n) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#else
 FC_INLINE vec load_part(const real *p, int64_t n) {
   vec v = {0};
-  memcpy(&v, p, (size_t)n * sizeof(real));
+  for (int64_t i = 0; i < n; i++) v[i] = p[i];
   return v;
 }
-FC_INLINE void store_part(real *p, vec v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof(real)); }
+FC_INLINE void store_part(real *p, vec v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
 
 /* Lane l is -1 (true) where l < n. */
 FC_INLINE ivec lanes_below(int64_t n) {
@@ -55,10 +74,10 @@ FC_INLINE ivec lanes_below(int64_t n) {
   return lane < (integer)n;
 }
 
-FC_INLINE vec select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+FC_INLINE vec blend(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 /* NaN in v stays NaN: a comparison with NaN is false. */
-FC_INLINE vec at_least(vec v, vec low) { return select(v < low, low, v); }
-FC_INLINE vec at_most(vec v, vec high) { return select(v > high, high, v); }
+FC_INLINE vec at_least(vec v, vec low) { return blend(v < low, low, v); }
+FC_INLINE vec at_most(vec v, vec high) { return blend(v > high, high, v); }
 
 /* Lane l of the result is lane index[l] of a followed by b. */
 FC_INLINE vec shuffle(vec a, vec b, ivec index) {

@@ -30,7 +30,7 @@ void FC(softmax_row)(int64_t K, const real *x, real *y, real *maximum, real *log
   }
   if (k < K) {
     vec e = vexp(load_part(x + k, K - k) - top);
-    sums += select(lanes_below(K - k), e, splat(0));
+    sums += blend(lanes_below(K - k), e, splat(0));
     store_part(y + k, e, K - k);
   }
   real sum = sum_lanes(sums);

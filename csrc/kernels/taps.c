@@ -11,34 +11,51 @@ static int64_t block_pixels(const tap_product *p, int64_t pixels, int64_t mr) {
   return max_i64(1, most / mr) * mr;
 }
 
-/* Pointers of the taps of one pixel: table[t * stride]. */
-static void point_at(const tap_product *p, int64_t n, int64_t gy, int64_t gx, const real *zero, const real **table,
-                     int64_t stride) {
-  int64_t top = gy * p->step_h, left = gx * p->step_w;
-  const real *image = p->in.data + n * p->in.H * p->in.W * p->in.pitch;
+/* Grid columns whose input column gx * step + w lies inside the image: low .. high. */
+typedef struct {
+  int64_t low, high;
+} tap_columns;
+
+static void find_columns(const tap_product *p, tap_columns *columns) {
   for (int64_t t = 0; t < p->taps; t++) {
-    uint64_t h = (uint64_t)(top + p->tap[t].h), w = (uint64_t)(left + p->tap[t].w); /* negative is huge: outside */
-    int inside = h < (uint64_t)p->in.H && w < (uint64_t)p->in.W;
-    table[t * stride] = inside ? image + (int64_t)(h * (uint64_t)p->in.W + w) * p->in.pitch : zero;
+    int64_t w = p->tap[t].w;
+    columns[t].low = w >= 0 ? 0 : ceil_div(-w, p->step_w);
+    columns[t].high = w >= p->in.W ? 0 : (p->in.W - 1 - w) / p->step_w + 1;
+  }
+}
+
+/* count neighbours of one grid row, from (n, gy, gx): pointers of every tap to table[t * stride ..]. */
+static FC_NOINLINE void point_run(const tap_product *p, const tap_columns *columns, int64_t n, int64_t gy, int64_t gx,
+                                  int64_t count, const real *zero, const real **table, int64_t stride) {
+  int64_t step = p->step_w * p->in.pitch;
+  for (int64_t t = 0; t < p->taps; t++, table += stride) {
+    int64_t h = gy * p->step_h + p->tap[t].h, i = 0;
+    int inside = h >= 0 && h < p->in.H;
+    int64_t low = inside ? min_i64(max_i64(columns[t].low - gx, 0), count) : count;
+    int64_t high = inside ? max_i64(min_i64(columns[t].high - gx, count), low) : count;
+    const real *first = p->in.data + ((n * p->in.H + h) * p->in.W + gx * p->step_w + p->tap[t].w) * p->in.pitch;
+    for (; i < low; i++) table[i] = zero;
+    for (; i < high; i++) table[i] = first + i * step;
+    for (; i < count; i++) table[i] = zero;
   }
 }
 
 /* Grid pixels first .. first + count: table [taps][stride], out [stride]. */
-static void fill_tables(const tap_product *p, int64_t first, int64_t count, int64_t stride, const real *zero,
-                        const real **table, real **out) {
+static FC_NOINLINE void fill_tables(const tap_product *p, const tap_columns *columns, int64_t first, int64_t count,
+                                    int64_t stride, const real *zero, const real **table, real **out) {
   int64_t gx = first % p->GW, gy = first / p->GW % p->GH, n = first / p->GW / p->GH;
-  for (int64_t i = 0; i < count; i++) {
-    point_at(p, n, gy, gx, zero, table + i, stride);
-    int64_t h = p->first_h + gy * p->stride_h, w = p->first_w + gx * p->stride_w;
-    out[i] = p->out + ((n * p->out_h + h) * p->out_w + w) * p->out_pitch;
-    if (++gx < p->GW) continue;
-    gx = 0;
-    if (++gy < p->GH) continue;
-    gy = 0, n++;
+  for (int64_t i = 0; i < count;) {
+    int64_t run = min_i64(p->GW - gx, count - i), h = p->first_h + gy * p->stride_h;
+    point_run(p, columns, n, gy, gx, run, zero, table + i, stride);
+    real *to = p->out + ((n * p->out_h + h) * p->out_w + p->first_w + gx * p->stride_w) * p->out_pitch;
+    for (int64_t r = 0; r < run; r++) out[i + r] = to + r * p->stride_w * p->out_pitch;
+    i += run, gx = 0;
+    if (++gy == p->GH) gy = 0, n++;
   }
 }
 
-static void run_block(const tap_product *p, int64_t count, int64_t stride, const real *const *table, real *const *out) {
+static FC_NOINLINE void run_block(const tap_product *p, int64_t count, int64_t stride, const real *const *table,
+                                  real *const *out) {
   int64_t panels = panel_count(p->cols), depth = p->taps * p->depth;
   for (int64_t panel = 0; panel < panels; panel++) {
     int64_t start = panel_start(panel);
@@ -64,12 +81,15 @@ fc_status FC(tap_product_run)(const tap_product *p) {
   size_t pointers = (size_t)(step * (p->taps + 1)), zeros = (size_t)p->depth * sizeof(real);
   const real **tables = fc_alloc((size_t)threads * pointers * sizeof(real *));
   real *zero = fc_alloc(zeros);
-  if (!tables || !zero) {
+  tap_columns *columns = fc_alloc((size_t)p->taps * sizeof(tap_columns));
+  if (!tables || !zero || !columns) {
     fc_free(tables);
     fc_free(zero);
+    fc_free(columns);
     return FC_NO_MEMORY;
   }
   memset(zero, 0, zeros);
+  find_columns(p, columns);
   int next = 0;
 #pragma omp parallel num_threads(threads)
   {
@@ -81,12 +101,13 @@ fc_status FC(tap_product_run)(const tap_product *p) {
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < blocks; b++) {
       int64_t count = min_i64(step, pixels - b * step);
-      fill_tables(p, b * step, count, step, zero, table, out);
+      fill_tables(p, columns, b * step, count, step, zero, table, out);
       run_block(p, count, step, table, out);
     }
   }
   fc_free(tables);
   fc_free(zero);
+  fc_free(columns);
   return FC_OK;
 }
 

@@ -8,17 +8,16 @@ FC_INLINE vec activated(vec v, const tile_output *out, int j) {
     case FC_RELU6:
       return at_most(at_least(v, (vec){0}), splat(6));
     case FC_LEAKY_RELU:
-      return select(v < 0, v * splat(out->parameter), v);
+      return blend(v < 0, v * splat(out->parameter), v);
     case FC_PRELU:
-      return select(v < 0, v * load(out->slope + j * VL), v);
+      return blend(v < 0, v * load(out->slope + j * VL), v);
     default:
       return v;
   }
 }
 
 /* sum: [mr][nv] vectors; y: mr rows. Any columns, any activation, with or without accumulation. */
-static __attribute__((noinline)) void store_any(const int mr, const int nv, const vec *sum, real *const *y,
-                                                const tile_output *out) {
+static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, real *const *y, const tile_output *out) {
   for (int i = 0; i < mr; i++)
     for (int j = 0; j < nv && j * VL < out->cols; j++) {
       real *to = y[i] + j * VL;

@@ -72,13 +72,13 @@ FC_INLINE vec vtanh(vec x) {
 /* 1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows */
 FC_INLINE vec vsigmoid(vec x) {
   vec e = vexp(-absolute(x));
-  return select(x < 0, e, splat(1)) / (e + 1);
+  return blend(x < 0, e, splat(1)) / (e + 1);
 }
 
 /* log(m 2**n) = n ln 2 + 2 atanh((m - 1) / (m + 1)), m in [sqrt(1/2), sqrt(2)); -inf at 0, NaN below */
 FC_INLINE vec vlog(vec x) {
   ivec tiny = x < SMALLEST_NORMAL;
-  vec scaled = select(tiny, x * (real)((int64_t)1 << MANTISSA_BITS), x);
+  vec scaled = blend(tiny, x * (real)((int64_t)1 << MANTISSA_BITS), x);
   ivec bits = (ivec)scaled - (ivec)splat((real)SQRT_HALF);
   ivec n = bits >> MANTISSA_BITS;
   vec m = (vec)((ivec)scaled - (n << MANTISSA_BITS));
@@ -86,9 +86,9 @@ FC_INLINE vec vlog(vec x) {
   vec z = (m - 1) / (m + 1), z2 = z * z, sum = {0};
   for (int k = LOG_TERMS - 1; k >= 1; k--) sum = sum * z2 + (real)2 / (2 * k + 1);
   vec y = whole * LN2_HIGH + (2 * z + (z * z2 * sum + whole * LN2_LOW));
-  y = select(x > 0, y, splat(NAN));
-  y = select(x == 0, splat(-INFINITY), y);
-  return select(x == INFINITY, x, y);
+  y = blend(x > 0, y, splat(NAN));
+  y = blend(x == 0, splat(-INFINITY), y);
+  return blend(x == INFINITY, x, y);
 }
 
 /* x**p for x >= 0 */
