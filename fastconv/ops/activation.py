@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fastconv import _kernels
 from fastconv.ops import _checks
 
 #: None, a name, or (name, parameter): ``"relu"``, ``("leaky_relu", 0.3)``, ``("elu", 0.5)``, ``("prelu", alpha)``.
@@ -53,3 +54,206 @@ def resolve(activation: Activation, channels: int, dtype: np.dtype) -> Resolved:
 
 def _unknown(name: Any) -> ValueError:
     return ValueError(f"unknown activation {name!r}; one of {', '.join(NAMES)}")
+
+
+def _apply(x: Any, kind: int, parameter: float = 0.0) -> np.ndarray:
+    """An activation that is not told from the shape: every element for itself."""
+    x = _checks.array(x, "x")
+    y = _kernels.empty(x.shape, x.dtype)
+    if x.size:
+        _kernels.activate(x.size, (kind, parameter, None), x, y)
+    return y
+
+
+def _gradient(dy: Any, y: Any, kind: int, parameter: float = 0.0) -> np.ndarray:
+    y = _checks.array(y, "y")
+    dy = _checks.array(dy, "dy", None, y)
+    _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")
+    dx = _kernels.empty(y.shape, y.dtype)
+    if y.size:
+        _kernels.activation_backward((kind, parameter, None), dy, y, dx)
+    return dx
+
+
+def relu(x: Any) -> np.ndarray:
+    """``max(x, 0)``, for an array of any shape; NaN stays NaN. V. Nair, G. Hinton (ICML 2010).
+
+    Like every activation here: TypeError for any dtype but float32 and float64.
+    """
+    return _apply(x, 1)
+
+
+def relu_backward(dy: Any, y: Any) -> np.ndarray:
+    """Gradient of :func:`relu` from its output: ``dy`` where ``y > 0``, else 0.
+
+    Like every ``_backward`` here: ValueError where the shapes of ``dy`` and ``y`` differ, TypeError where dtypes do.
+    """
+    return _gradient(dy, y, 1)
+
+
+def relu6(x: Any) -> np.ndarray:
+    """``min(max(x, 0), 6)``. A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10" (2010)."""
+    return _apply(x, 2)
+
+
+def relu6_backward(dy: Any, y: Any) -> np.ndarray:
+    """Gradient of :func:`relu6` from its output: ``dy`` where ``0 < y < 6``, else 0."""
+    return _gradient(dy, y, 2)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> np.ndarray:
+    """``x`` where positive, else ``negative_slope * x``. A. Maas et al. (ICML 2013)."""
+    return _apply(x, 3, _checks.real(negative_slope, "negative_slope"))
+
+
+def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.2) -> np.ndarray:
+    """Gradient of :func:`leaky_relu` from its output: ``dy`` where ``y > 0``, else ``negative_slope * dy``.
+
+    Raises:
+        ValueError: ``negative_slope < 0``, for then the output does not tell the sign of the input.
+    """
+    return _gradient(dy, y, 3, _not_negative(negative_slope, "negative_slope"))
+
+
+def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
+    """``x`` where positive, else ``alpha * (exp(x) - 1)``. D.-A. Clevert et al. (ICLR 2016)."""
+    return _apply(x, 4, _checks.real(alpha, "alpha"))
+
+
+def elu_backward(dy: Any, y: Any, alpha: float = 1.0) -> np.ndarray:
+    """Gradient of :func:`elu` from its output: ``dy`` where ``y > 0``, else ``dy * (y + alpha)``.
+
+    Raises:
+        ValueError: ``alpha < 0``, for then the output does not tell the sign of the input.
+    """
+    return _gradient(dy, y, 4, _not_negative(alpha, "alpha"))
+
+
+def sigmoid(x: Any) -> np.ndarray:
+    """``1 / (1 + exp(-x))``, computed from ``exp(-|x|)`` so that nothing overflows."""
+    return _apply(x, 5)
+
+
+def sigmoid_backward(dy: Any, y: Any) -> np.ndarray:
+    """Gradient of :func:`sigmoid` from its output: ``dy * y * (1 - y)``."""
+    return _gradient(dy, y, 5)
+
+
+def tanh(x: Any) -> np.ndarray:
+    """Hyperbolic tangent."""
+    return _apply(x, 6)
+
+
+def tanh_backward(dy: Any, y: Any) -> np.ndarray:
+    """Gradient of :func:`tanh` from its output: ``dy * (1 - y**2)``."""
+    return _gradient(dy, y, 6)
+
+
+def softmax(x: Any) -> np.ndarray:
+    """``exp(x) / sum(exp(x))`` over the last axis; the row's maximum is subtracted first, so nothing overflows.
+
+    Raises:
+        ValueError: ``x`` has no axis, or a last axis of length 0.
+    """
+    return activate(x, "softmax")
+
+
+def softmax_backward(dy: Any, y: Any) -> np.ndarray:
+    """Gradient of :func:`softmax` from its output: ``y * (dy - sum(dy * y))`` over the last axis."""
+    return _gradient(dy, y, 7)
+
+
+def prelu(x: Any, alpha: Any) -> np.ndarray:
+    """``x`` where positive, else ``alpha * x`` with learned slopes. K. He et al. (ICCV 2015).
+
+    ``alpha`` broadcasts against one sample: it has the shape ``x.shape[1:]``, or 1 on the axes that share a slope, or
+    fewer axes.
+
+    Raises:
+        ValueError: ``alpha`` does not broadcast to ``x.shape[1:]``; the message shows both shapes.
+    """
+    x = _checks.array(x, "x")
+    alpha = _checks.array(alpha, "alpha", None, x)
+    y = _kernels.empty(x.shape, x.dtype)
+    slope, _ = _slopes(x, alpha)
+    if x.size:
+        _kernels.activate(slope.size, (8, 0.0, slope), x, y)
+    return y
+
+
+def prelu_backward(dy: Any, x: Any, alpha: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients ``dx`` (x's shape) and ``dalpha`` (alpha's shape: summed over the batch and every shared axis)."""
+    x = _checks.array(x, "x")
+    dy = _checks.array(dy, "dy", None, x)
+    _checks.expect_shape(dy, x.shape, "dy", "the shape of x")
+    alpha = _checks.array(alpha, "alpha", None, x)
+    slope, shape = _slopes(x, alpha)
+    dx, dslope = _kernels.empty(x.shape, x.dtype), _kernels.zeros(shape, x.dtype)
+    if x.size:
+        _kernels.prelu_backward(slope, dy, x, dx, dslope)
+    return dx, _sum_to(dslope, alpha.shape)
+
+
+def _slopes(x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """``alpha`` spread over the last axis of x or, where it has more axes than that, over one sample; and its shape."""
+    sample = x.shape[1:]
+    shape = sample[-1:] if alpha.ndim < 2 or max(alpha.shape[:-1]) == 1 else sample
+    try:
+        if alpha.ndim > len(sample):
+            raise ValueError
+        spread = np.broadcast_to(alpha.reshape(alpha.shape[alpha.ndim - len(shape) :] if alpha.ndim else ()), shape)
+    except ValueError:
+        raise ValueError(f"alpha of shape {alpha.shape} does not broadcast to one sample of x, {sample}") from None
+    return np.ascontiguousarray(spread), shape
+
+
+def _sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The adjoint of broadcasting from ``shape``."""
+    padded = (1,) * (gradient.ndim - len(shape)) + shape[max(0, len(shape) - gradient.ndim) :]
+    shared = tuple(axis for axis, size in enumerate(padded) if size == 1 and gradient.shape[axis] != 1)
+    return (gradient.sum(axis=shared, keepdims=True) if shared else gradient).reshape(shape)
+
+
+def activate(x: Any, activation: Activation) -> np.ndarray:
+    """Apply what a layer's ``activation=`` names to ``x``; None and ``"linear"`` return ``x`` itself.
+
+    Raises:
+        ValueError: the name is unknown, or the last axis has another length than prelu's ``alpha``. TypeError: not an
+            activation.
+    """
+    x = _checks.array(x, "x")
+    channels = x.shape[-1] if x.ndim else 1
+    resolved = resolve(activation, channels, x.dtype)
+    if resolved[0] == 0:
+        return x
+    if channels == 0 and resolved[0] >= 7:
+        raise ValueError(f"x has shape {x.shape}: its last axis must be at least 1")
+    y = _kernels.empty(x.shape, x.dtype)
+    if x.size:
+        _kernels.activate(channels, resolved, x, y)
+    return y
+
+
+def activation_backward(dy: Any, y: Any, activation: Activation) -> np.ndarray:
+    """Gradient through :func:`activate` from its output ``y``; None and ``"linear"`` return ``dy`` itself.
+
+    Raises:
+        ValueError: an unknown name; prelu, whose gradient needs the input; a negative parameter of leaky_relu or elu,
+            for which the output does not tell the sign of the input.
+    """
+    y = _checks.array(y, "y")
+    if isinstance(activation, tuple) and activation and activation[0] == "prelu":
+        raise ValueError("prelu has no gradient from the output: use prelu_backward, which takes the input")
+    kind, parameter, _ = resolve(activation, 0, y.dtype)
+    if kind == 0:
+        dy = _checks.array(dy, "dy", None, y)
+        _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")
+        return dy
+    return _gradient(dy, y, kind, _not_negative(parameter, f"{NAMES[kind]}'s slope or alpha"))
+
+
+def _not_negative(value: Any, name: str) -> float:
+    number = _checks.real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must be at least 0 for a gradient from the output, got {number}")
+    return number
