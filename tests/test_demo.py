@@ -27,7 +27,7 @@ def test_demo_learns_and_draws(tmp_path, capsys):
     assert accuracy >= 0.97
     assert f"test accuracy: {accuracy:.4f}" in printed
     assert "61,706" in printed
-    assert seconds < 60  # 30 for training on a quiet machine, the rest for pictures
+    assert seconds < 90  # 30 on a quiet machine
     pictures = {"curves", "first_filters", "feature_maps", "wrong_predictions", "confusion_matrix"}
     assert {path.stem for path in tmp_path.glob("*.png")} == pictures
     for name in pictures:

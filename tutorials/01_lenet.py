@@ -314,8 +314,8 @@ dy[0, 7] = 1 / probabilities[0, 7]  # the gradient of log(probability of a seven
 dx = model.backward(dy, caches)
 limit = np.abs(dx).max()
 figure, ax = plt.subplots(figsize=(4.2, 4.2), layout="constrained")
-ax.imshow(seven[:, :, 0], cmap="gray_r", alpha=0.35)
-ax.imshow(dx[0, :, :, 0], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.7)
+ax.imshow(dx[0, :, :, 0], cmap="RdBu_r", vmin=-limit, vmax=limit)
+ax.contour(seven[:, :, 0], levels=[0.5], colors="black", linewidths=1)
 ax.set(title=f"what makes it a seven ({probabilities[0, 7]:.1%})", xticks=[], yticks=[])
 show(figure, "10_saliency")
 
