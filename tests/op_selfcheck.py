@@ -49,7 +49,7 @@ class Check:
 
 
 def check_every_op(check: Check, dtype: str) -> None:
-    for channels in [*range(1, 19), 31, 32, 33, 64, 65]:
+    for channels in [*range(1, 10), 15, 16, 17, 31, 33, 65]:
         for call in op_calls(channels):
             arrays = call.arrays(dtype, seed=channels)
             expected = call.run(reference, [a.astype(np.float64) for a in arrays])
@@ -95,7 +95,7 @@ def main() -> int:
     check = Check()
     for dtype in ("float32", "float64"):
         check_every_op(check, dtype)
-        check_conv2d(check, dtype, random_conv_cases(60, seed=4) + LARGE[:2])
+        check_conv2d(check, dtype, random_conv_cases(40, seed=4) + LARGE[:2])
         hash_rounded_results(check, dtype)
     for failure in check.failures:
         print(failure, file=sys.stderr)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,18 @@ def test_every_convolution_on_one_to_three_threads(case: ConvCase, algorithm: st
             assert np.array_equal(got, want), name
 
 
-@cache
+#: A subprocess imports the fastconv that this process has, installed or not; idle threads sleep, they do not spin.
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(fc.__file__).parents[1]),
+    "OMP_WAIT_POLICY": "passive",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
 def selfcheck(isa: str, threads: int) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FASTCONV_ISA": isa, "FASTCONV_NUM_THREADS": str(threads)}
+    """Run op_selfcheck.py in a process of its own."""
+    environment = {**ENVIRONMENT, "FASTCONV_ISA": isa, "FASTCONV_NUM_THREADS": str(threads)}
     script = Path(__file__).with_name("op_selfcheck.py")
     return subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False, timeout=300
@@ -78,7 +86,7 @@ def test_instruction_set_against_the_reference(isa: str) -> None:
 def test_the_forced_instruction_set_is_the_one_in_use() -> None:
     for isa in _kernels.available_isas():
         code = "from fastconv import _kernels, ops; import numpy; ops.relu(numpy.zeros(3)); print(_kernels.isa())"
-        environment = {**os.environ, "FASTCONV_ISA": isa}
+        environment = {**ENVIRONMENT, "FASTCONV_ISA": isa}
         output = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )

@@ -10,7 +10,7 @@ from torch_oracle import keras_on_torch, torch, torch_conv2d, torch_gradients
 
 from fastconv import ops, reference
 
-ALGORITHMS = list(getattr(ops, "conv2d_algorithms", lambda: ("auto",))())
+ALGORITHMS = list(ops.conv2d_algorithms())
 DIRECT = [name for name in ALGORITHMS if not name.startswith("winograd")]
 RANDOM_CASES = random_conv_cases(240, seed=3)
 TAIL_CASES = [ConvCase(1, (4, 5), c, 34 - c, (2, 3), (1, 2), "same") for c in TAIL_CHANNELS]
@@ -212,20 +212,34 @@ def test_depthwise(multiplier: int, dtype: str) -> None:
         assert_close(dbias, gradients[2], dtype)
 
 
-def test_register_conv2d() -> None:
-    """A student's own algorithm is usable by name; what it lacks is taken from auto."""
+def test_register_conv2d(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student's own algorithm is usable by name; the passes it lacks are auto's."""
+    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
     calls = []
 
-    def mine(x: Array, kernel: Array, bias: Array | None = None, **arguments: Any) -> Array:
-        calls.append(arguments)
-        return reference.conv2d(x, kernel, bias, **arguments)
+    def mine(x: Array, kernel: Array, **geometry: Any) -> Array:
+        calls.append(geometry)
+        return reference.conv2d(x, kernel, **geometry)
 
     ops.register_conv2d("mine", mine)
-    assert "mine" in ops.conv2d_algorithms()
+    assert ops.conv2d_algorithms()[-1] == "mine"
     case = ConvCase(2, (6, 7), 4, 6, (3, 2), (2, 1), "same", (1, 1), 2)
     x, kernel, bias = case.arrays(integers, seed=19, dtype="float32")
     y = ops.conv2d(x, kernel, bias, **case.arguments, activation="relu", algorithm="mine")
-    assert calls
+    padding = ((0, 1), (0, 1))
+    assert calls == [{"strides": (2, 1), "padding": padding, "dilation_rate": (1, 1), "groups": 2}]
     assert np.array_equal(y, reference.conv2d(x, kernel, bias, **case.arguments, activation="relu"))
     dx = ops.conv2d_backward_data(y, kernel, x.shape, **case.arguments, algorithm="mine")
     assert np.array_equal(dx, reference.conv2d_backward_data(y, kernel, x.shape, **case.arguments))
+
+
+def test_register_conv2d_refuses_bad_results_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
+    with pytest.raises(ValueError, match="'naive' is a built-in algorithm"):
+        ops.register_conv2d("naive", lambda x, kernel, **geometry: x)
+    for name, function in [("", np.add), (3, np.add), ("mine", None), ("mine", "fast")]:
+        with pytest.raises(TypeError, match="must be a"):
+            ops.register_conv2d(name, function)
+    ops.register_conv2d("mine", lambda x, kernel, **geometry: x[:, :1])
+    with pytest.raises(ValueError, match=r"mine.*\(1, 1, 4, 2\).*\(1, 4, 4, 3\)"):
+        ops.conv2d(np.zeros((1, 4, 4, 2)), np.zeros((1, 1, 2, 3)), algorithm="mine")

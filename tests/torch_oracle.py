@@ -12,6 +12,7 @@ from support import Array, ConvCase, pads_of
 
 torch = pytest.importorskip("torch", reason="needs torch==2.13.0")
 F = torch.nn.functional
+torch.set_num_threads(1)  # the shapes are tiny, and idle OpenMP threads that spin would slow ours down
 
 
 def torch_gradients(
