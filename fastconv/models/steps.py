@@ -113,7 +113,7 @@ def warn_non_finite(model: Model, batch: Batch, loss: float) -> None:
     found = [("the model's input", kind) for kind in _non_finite(batch.x)]
     for name, layer, y in () if found else model.trace(*batch.x, training=True):
         kinds = _non_finite(y if isinstance(y, (list, tuple)) else [y])
-        found += [(f'layer "{name}" ({type(layer).__name__})', kind) for kind in kinds]
+        found += [(f'the output of layer "{name}" ({type(layer).__name__})', kind) for kind in kinds]
         if "NaN" in kinds:
             break
     for parameter, value in zip(parameters, values, strict=True):
@@ -121,10 +121,10 @@ def warn_non_finite(model: Model, batch: Batch, loss: float) -> None:
     for state, counter in zip(states, counters, strict=True):
         state[...] = counter
     first = {kind: where for where, kind in reversed(found)}
-    origin = " and ".join(f"the first {kind} is in the output of {where}" for kind, where in first.items())
+    origin = " and ".join(f"the first {kind} is in {where}" for kind, where in first.items())
     if not found:
         origin = "every layer's output is finite, so it arises in the loss: look at the targets and sample weights"
-    warnings.warn(f"the loss is {loss}: {origin.replace('output of the', '')}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"the loss is {loss}: {origin}", RuntimeWarning, stacklevel=2)
 
 
 def _non_finite(arrays: Sequence[np.ndarray]) -> list[str]:
