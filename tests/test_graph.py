@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import weakref
@@ -212,9 +213,9 @@ def test_a_model_from_the_middle_of_another():
     assert [layer.name for layer in head.layers] == ["activation", "dense"]
     value = data(2, 3)
     np.testing.assert_array_equal(head(Model(x, hidden)(value)), Model(x, y)(value))
-    copy = Model.from_config(json.loads(json.dumps(head.get_config())))
-    copy.set_weights(head.get_weights())
-    np.testing.assert_array_equal(copy(data(2, 4)), head(data(2, 4)))
+    clone = Model.from_config(json.loads(json.dumps(head.get_config())))
+    clone.set_weights(head.get_weights())
+    np.testing.assert_array_equal(clone(data(2, 4)), head(data(2, 4)))
 
 
 def test_encoder_indices_shared_with_the_decoder():
@@ -235,9 +236,9 @@ def test_encoder_indices_shared_with_the_decoder():
     assert_close(y, want, DTYPE)
     for got, expected in zip([dx, *(p.grad for p in model.parameters)], gradients, strict=True):
         assert_close(got, expected, DTYPE)
-    copy = Model.from_config(json.loads(json.dumps(model.get_config())))
-    copy.set_weights(model.get_weights())
-    np.testing.assert_array_equal(copy(value), y)
+    clone = Model.from_config(json.loads(json.dumps(model.get_config())))
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(value), y)
 
 
 def test_zero_batch():
@@ -481,10 +482,10 @@ def test_unnamed_layers_of_two_models_meet_in_a_third():
     assert sorted(names) == ["add", "dense", "dense_1", "dense_2", "dense_3", "input_layer", "input_layer_1"]
     assert [layer.name for layer in second.layers] == ["dense", "dense_1"]
     assert len({path for path, _ in both.named_parameters()}) == 8
-    copy = Model.from_config(json.loads(json.dumps(both.get_config())))
-    copy.set_weights(both.get_weights())
+    clone = Model.from_config(json.loads(json.dumps(both.get_config())))
+    clone.set_weights(both.get_weights())
     xs = [randn(np.random.default_rng(i), (2, 4), "float32") for i in range(2)]
-    np.testing.assert_array_equal(copy(xs), both(xs))
+    np.testing.assert_array_equal(clone(xs), both(xs))
 
 
 def test_get_layer():
@@ -590,8 +591,8 @@ def test_a_custom_layer_in_a_model():
     np.testing.assert_allclose(y, value * [1, 2, 3])
     np.testing.assert_allclose(model.backward(dy, tape), dy * [1, 2, 3])
     np.testing.assert_allclose(model.layers[1].gamma.grad, (dy * value).sum((0, 1, 2)))
-    copy = Model.from_config(model.get_config(), {"Scale": Scale})
-    assert type(copy.layers[1]) is Scale
+    clone = Model.from_config(model.get_config(), {"Scale": Scale})
+    assert type(clone.layers[1]) is Scale
 
 
 def test_shapes_of_custom_layers_come_from_a_trial_run():
@@ -668,6 +669,17 @@ def test_a_failed_build_leaves_nothing_and_a_second_build_changes_nothing():
     layer.build((None, 5))
     assert layer.w is weights
     assert layer.parameters == [weights]
+
+
+def test_a_deep_copy_is_independent():
+    model = Sequential([Input((4,)), layers.Dense(3, activation="relu"), layers.BatchNormalization(), layers.Dense(2)])
+    x = randn(np.random.default_rng(0), (5, 4), "float32")
+    want = model(x)
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin(x), want)
+    twin.set_weights([np.zeros_like(w) for w in twin.get_weights()])
+    assert not twin(x).any()
+    np.testing.assert_array_equal(model(x), want)
 
 
 def test_trace_yields_every_layer_in_order():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import randn
 
-from fastconv import initializers, layers, regularizers
+from fastconv import initializers, layers, ops, reference, regularizers
 from fastconv.models import Sequential
 from fastconv.models.architecture import deserialize_layer, serialize_layer
 
@@ -118,6 +118,7 @@ BAD = [
     (lambda: layers.Conv2D(3, 3, kernel_initializer="he"), ValueError, "unknown initializer 'he'"),
     (lambda: layers.Conv2D(3, 3, kernel_regularizer="l3"), ValueError, "unknown regularizer 'l3'"),
     (lambda: layers.Conv2D(3, 3, algorithm=3), TypeError, "algorithm"),
+    (lambda: layers.Conv2D(3, 3, algorithm="fast"), ValueError, "unknown algorithm 'fast'; there are auto"),
     (lambda: layers.Conv2D(3, 3, dtype="float16"), ValueError, "dtype must be 'float32' or 'float64'"),
     (lambda: layers.Conv2D(3, 3, dtype="int32"), ValueError, "dtype"),
     (lambda: layers.Conv2D(3, 3, name=3), TypeError, "name must be a string"),
@@ -343,3 +344,37 @@ def test_an_unbuilt_layer_says_so():
     layer.build((None, 2))
     with pytest.raises(AttributeError, match=r"has no attribute 'kernal'$"):
         layer.kernal  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D])
+def test_an_algorithm_of_ones_own_serves_all_passes(kind, monkeypatch):
+    """``algorithm=`` reaches forward and both backward passes."""
+    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
+    used = []
+
+    def named(name, function):
+        def run(*arguments, **options):
+            used.append(name)
+            return function(*arguments, **options)
+
+        return run
+
+    ops.register_conv2d(
+        f"own_{kind.__name__}",
+        named("forward", reference.conv2d),
+        named("data", reference.conv2d_backward_data),
+        named("weights", lambda *arguments, **options: reference.conv2d_backward_weights(*arguments, **options)[0]),
+    )
+    filters = {} if kind is layers.DepthwiseConv2D else {"filters": 4}
+    ours = kind(**filters, kernel_size=(3, 2), strides=2, algorithm=f"own_{kind.__name__}", dtype="float64")
+    plain = kind(**filters, kernel_size=(3, 2), strides=2, dtype="float64")
+    x = randn(np.random.default_rng(0), (2, *IMAGE), "float64")
+    results = []
+    for layer in (ours, plain):
+        layer.build(x.shape)
+        layer.set_weights(ours.get_weights())
+        y, cache = layer.forward(x)
+        results.append([y, layer.backward(np.sin(y), cache), *(p.grad for p in layer.parameters)])
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+    assert sorted(used) == ["data", "forward", "weights"]

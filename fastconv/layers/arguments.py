@@ -7,6 +7,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+from .. import ops
 from ..ops.geometry import resolve_padding
 
 ActivationSpec = None | str | tuple[str, Any]
@@ -82,9 +83,12 @@ def activation_spec(identifier: Any) -> ActivationSpec:
 
 
 def check_algorithm(algorithm: str) -> str:
-    """Raise TypeError unless ``algorithm`` is a string; which names there are is known when it runs."""
+    """Raise TypeError unless ``algorithm`` is a string, ValueError unless it is one that convolutions have."""
     if not isinstance(algorithm, str):
         raise TypeError(f"algorithm must be the name of one, such as 'auto', got {algorithm!r}")
+    known = ops.conv2d_algorithms()
+    if algorithm not in known:
+        raise ValueError(f"unknown algorithm {algorithm!r}; there are {', '.join(known)}")
     return algorithm
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Layer:
     """
 
     default_name: str | None = None  # of unnamed layers; None: the class name in snake case
-    config_fields: tuple[str, ...] = ()  # constructor arguments kept as attributes, for get_config
+    config_fields: ClassVar[tuple[str, ...]] = ()  # constructor arguments kept as attributes, for get_config
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

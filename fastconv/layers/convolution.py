@@ -181,7 +181,7 @@ class DepthwiseConv2D(FusedActivationLayer):
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         x = cache[0]
-        geometry = (self.strides, self.padding, self.dilation_rate)
+        geometry = (self.strides, self.padding, self.dilation_rate, self.algorithm)
         if self.learns:
             dkernel, dbias = ops.depthwise_conv2d_backward_weights(x, dz, self.kernel_size, *geometry)
             self.kernel.add_grad(dkernel)

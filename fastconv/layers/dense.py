@@ -65,7 +65,11 @@ class Dense(FusedActivationLayer):
         return ops.dense(x, self.kernel.value, self.bias_value, activation)
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
-        dx, dkernel, dbias = ops.dense_backward(dz, cache[0], self.kernel.value, need_dx=need_dx)
+        x, kernel = cache[0], self.kernel.value
+        if not self.learns:
+            rows = ops.matmul(dz.reshape(-1, self.units), kernel, transpose_b=True)
+            return rows.reshape(x.shape)
+        dx, dkernel, dbias = ops.dense_backward(dz, x, kernel, need_dx=need_dx)
         self.kernel.add_grad(dkernel)
         if self.bias is not None:
             self.bias.add_grad(dbias)

@@ -110,6 +110,10 @@ class Parameter:
         self.grad = None
         self._owns_grad = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies (``copy.deepcopy``) get storage of their own, which their ``value`` is a view of; no gradient."""
+        return Parameter, (self.name, self._storage, self.trainable, self.regularizer)
+
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable})"
 

@@ -119,7 +119,7 @@ class SeparableConv2D(FusedActivationLayer):
         if not (need_dx or self.depthwise_kernel.trainable):
             return None
         dh = ops.conv2d_backward_data(dz, self.pointwise_kernel.value, h.shape)
-        geometry = (self.strides, self.padding, self.dilation_rate)
+        geometry = (self.strides, self.padding, self.dilation_rate, self.algorithm)
         if self.depthwise_kernel.trainable:
             ddepthwise, _ = ops.depthwise_conv2d_backward_weights(x, dh, self.kernel_size, *geometry)
             self.depthwise_kernel.add_grad(ddepthwise)
