@@ -82,24 +82,3 @@ fc_status FC(conv2d_backward_weights_naive)(const fc_conv2d *d, const void *x_, 
   }
   return FC_OK;
 }
-
-/* db[k] = sum of dy[:, k] over rows: one partial sum a chunk, chunks fixed by the shape and added in order */
-fc_status FC(column_sums)(int64_t rows, int64_t K, int64_t pitch, const void *dy_, void *db_) {
-  enum { CHUNKS = 16 };
-  const real *dy = dy_;
-  real *db = db_, *partial = fc_alloc((size_t)(CHUNKS * K) * sizeof(real));
-  if (!partial) return FC_NO_MEMORY;
-  int64_t length = ceil_div(rows, CHUNKS);
-#pragma omp parallel for num_threads(fc_threads_for(rows *K)) schedule(static)
-  for (int64_t chunk = 0; chunk < CHUNKS; chunk++) {
-    real *to = partial + chunk * K;
-    memset(to, 0, (size_t)K * sizeof(real));
-    for (int64_t r = chunk * length; r < min_i64(rows, (chunk + 1) * length); r++)
-      for (int64_t k = 0; k < K; k++) to[k] += dy[r * pitch + k];
-  }
-  memset(db, 0, (size_t)K * sizeof(real));
-  for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
-    for (int64_t k = 0; k < K; k++) db[k] += partial[chunk * K + k];
-  fc_free(partial);
-  return FC_OK;
-}

@@ -65,8 +65,8 @@ static void run_tiles(const weights_plan *p, int64_t group, int64_t begin, int64
           if (t < first || t >= last) continue;
           int64_t top = p->height * i / slices, mr = p->height * (i + 1) / slices - top; /* even slices */
           FC(tile_outer)
-          [width - 1][mr - 1](segments, s, top, p->d->SW * p->x.pitch, start, p->dy.pitch,
-                              dw + (band * p->height + top) * p->d->K + start, p->d->K, &out);
+          [width - 1][mr - 1](segments, s, top, p->d->SW *p->x.pitch, start, p->dy.pitch,
+                              dw + (band *p->height + top) *p->d->K + start, p->d->K, &out);
         }
       }
     }
@@ -134,10 +134,9 @@ static real *pad_channels(const real *dy, int64_t rows, int64_t pitch, int64_t K
   real *copy = fc_alloc((size_t)(rows * padded) * sizeof(real));
   if (!copy) return NULL;
 #pragma omp parallel for num_threads(fc_threads_for(rows *padded)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    for (int64_t k = 0; k < K; k++) copy[r * padded + k] = dy[r * pitch + k];
-    for (int64_t k = K; k < padded; k++) copy[r * padded + k] = 0;
-  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < padded; k += VL)
+      store(copy + r * padded + k, load_part_or_all(dy + r * pitch + k, min_i64(K - k, VL)));
   return copy;
 }
 

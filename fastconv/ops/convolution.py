@@ -103,7 +103,11 @@ def register_conv2d(
         raise TypeError(f"name must be a non-empty string, got {name!r}")
     if name in _encoded:
         raise ValueError(f"{name!r} is a built-in algorithm; choose another name")
-    for function, what in ((forward, "forward"), (backward_data, "backward_data"), (backward_weights, "backward_weights")):
+    for function, what in (
+        (forward, "forward"),
+        (backward_data, "backward_data"),
+        (backward_weights, "backward_weights"),
+    ):
         if not callable(function) and (function is not None or what == "forward"):
             raise TypeError(f"{what} must be a function, got {function!r}")
     _registered[name] = Algorithm(forward, backward_data, backward_weights)

@@ -72,8 +72,6 @@ def depthwise_conv2d_backward_weights(
     """Gradients with respect to the parameters: dkernel (KH, KW, C, multiplier) and dbias (C * multiplier,)."""
     x = _checks.image(x, "x")
     channels = x.shape[3]
-    dkernel, dbias = conv2d_backward_weights(
-        x, dy, kernel_size, strides, padding, dilation_rate, channels, algorithm
-    )
+    dkernel, dbias = conv2d_backward_weights(x, dy, kernel_size, strides, padding, dilation_rate, channels, algorithm)
     kh, kw, _, filters = dkernel.shape
     return dkernel.reshape(kh, kw, channels, filters // channels), dbias
