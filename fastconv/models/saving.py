@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def save_weights(model: Model, path: Path) -> None:
 
 def load_weights(model: Model, path: Path) -> None:
     """Read a model's weights; see :meth:`Model.load_weights`."""
+    model.graph  # raises if the model is not built  # noqa: B018
     _, tensors = _read(path)
     _assign_weights(model, {key: value for key, value in tensors.items() if "//" not in key}, path)
 
@@ -153,7 +155,7 @@ def _refuse(obj: Any) -> Any:
 
 
 def _weights_of(model: Model) -> dict[str, np.ndarray]:
-    model.graph  # a Sequential that is not built has no weights to save: this raises and says so  # noqa: B018
+    model.graph  # raises if the model is not built  # noqa: B018
     return {key: parameter.value for key, parameter in model.named_parameters()}
 
 
@@ -165,7 +167,10 @@ def _write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, st
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
     try:
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # what the umask gives; the library's own is 0600
         save_file({key: np.ascontiguousarray(array) for key, array in tensors.items()}, temporary, metadata)
+        os.chmod(temporary, stat.S_IMODE(mode))
         _sync(temporary)
         os.replace(temporary, target)
     except BaseException as error:
