@@ -375,6 +375,26 @@ def test_predict_from_many_threads():
             np.testing.assert_array_equal(got, expected)
 
 
+def test_training_fixed_for_one_call():
+    """``base(x, training=False)``, as transfer learning with Keras writes it."""
+    x = image(3)
+    base = Sequential([lay("BatchNormalization"), lay("Dense", 4, activation="softmax")])
+    fixed = Model(x, base(x, training=False))
+    free = Model(x, base(x))
+    always = Model(x, lay("Dropout", 0.5, seed=1)(x, training=True))
+    value = data(6, 3)
+    want = base(value)
+    for model in (fixed, Model.from_config(json.loads(json.dumps(fixed.get_config())))):
+        model.set_weights(base.get_weights())
+        y, tape = model.forward(value, training=True)
+        np.testing.assert_array_equal(y, want)
+        assert model.backward(y, tape).shape == (6, 3)
+        logits, _ = model.forward(value, training=True, linear_outputs={0})
+        np.testing.assert_array_equal(logits, model.infer(value, linear_outputs={0}))
+    assert (free.forward(value, training=True)[0] != want).any()
+    assert (always(value) == 0).any()
+
+
 # -- linear outputs ----------------------------------------------------------------------------------------------------
 
 

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 
-from .. import config, initializers, random, regularizers
 from ..registry import serialize, snake_case
 from .node import Node, Shape, Tensor
-from .parameter import Parameter
+from .weights import WeightOwner
 
-FLOAT_TYPES = ("float32", "float64")
 _PROBE_SIZES = (32, 48)  # stand in for an unknown height or width when a shape comes from a trial run
 
 
@@ -31,7 +29,7 @@ class LayerOptions(TypedDict, total=False):
     input_dim: int | None
 
 
-class Layer:
+class Layer(WeightOwner):
     """What every layer is, and the class to derive your own from::
 
         class Scale(fastconv.layers.Layer):
@@ -80,17 +78,10 @@ class Layer:
             raise TypeError(f"name must be a string, got {name!r}")
         if name is not None and ("/" in name or not name):
             raise ValueError(f"name must not be empty nor contain '/', got {name!r}")
+        super().__init__(trainable, dtype)
         self._name = name
         self.auto_named = name is None
-        self._trainable = bool(trainable)
-        self.dtype = str(np.dtype(dtype)) if dtype is not None else config.floatx()
-        if self.dtype not in FLOAT_TYPES:
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.declared_input_shape = (input_dim,) if input_dim is not None else input_shape
-        self.built = False
-        self.random_state: np.ndarray | None = None
-        self._trainable_parameters: list[Parameter] = []
-        self._state_parameters: list[Parameter] = []
         self._nodes: list[Node] = []
 
     # ---- what a layer defines ----
@@ -121,10 +112,12 @@ class Layer:
         """
         single = not isinstance(input_shape, list)
         shapes = [input_shape] if single else input_shape
-        probes = [self._probe(shapes, size) for size in _PROBE_SIZES]
+        unknown = any(None in shape[1:] for shape in shapes)
+        first = self._probe(shapes, _PROBE_SIZES[0])
+        second = self._probe(shapes, _PROBE_SIZES[1]) if unknown else first
         merged = [
-            (None, *(a if a == b else None for a, b in zip(first[1:], second[1:], strict=True)))
-            for first, second in zip(*probes, strict=True)
+            (None, *(a if a == b else None for a, b in zip(one[1:], other[1:], strict=True)))
+            for one, other in zip(first, second, strict=True)
         ]
         return merged[0] if len(merged) == 1 else merged
 
@@ -185,42 +178,7 @@ class Layer:
         if self._name is None:
             self._name = name
 
-    # ---- parameters ----
-
-    def add_weight(
-        self,
-        name: str,
-        shape: Sequence[int],
-        initializer: Any = "glorot_uniform",
-        trainable: bool = True,
-        regularizer: Any = None,
-        dtype: str | None = None,
-    ) -> Parameter:
-        """Create a :class:`Parameter` of this layer.
-
-        Args:
-            name: unique within the layer.
-            shape: all sizes known.
-            initializer, regularizer: by Keras' names, or objects.
-            trainable: False for state that the optimizer leaves alone, e.g. a moving mean.
-            dtype: by default the layer's.
-        """
-        if any(size is None for size in shape):
-            raise ValueError(f'weight "{name}" cannot have shape {tuple(shape)}: a size is unknown')
-        if any(name == p.name for p in self._trainable_parameters + self._state_parameters):
-            raise ValueError(f'there is already a weight "{name}"')
-        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype or self.dtype))
-        if value.shape != tuple(shape):
-            raise ValueError(f'the initializer of "{name}" gave shape {value.shape} in place of {tuple(shape)}')
-        value = value.astype(dtype or self.dtype, copy=False)
-        parameter = Parameter(name, value, trainable and self._trainable, regularizers.get(regularizer))
-        (self._trainable_parameters if trainable else self._state_parameters).append(parameter)
-        return parameter
-
-    def add_random_state(self, seed: int | None = None) -> np.ndarray:
-        """Give the layer a counter-based random state ``[seed, counter]`` (uint64) that full checkpoints keep."""
-        self.random_state = np.array([random.next_seed() if seed is None else seed, 0], np.uint64)
-        return self.random_state
+    # ---- layers made of layers ----
 
     def sublayers(self) -> dict[str, Layer]:
         """Return the layers this one holds as attributes or in lists, by name (``"conv"``, ``"blocks_0"``)."""
@@ -238,86 +196,16 @@ class Layer:
         for name, layer in self.sublayers().items():
             yield from layer.named_layers(f"{prefix}/{name}" if prefix else name)
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield ``(path, parameter)`` in the order of :attr:`parameters`, e.g. ``"conv2d/kernel"``, each one once."""
-        seen: set[int] = set()
-        for path, layer in self.named_layers(prefix):
-            for parameter in layer._trainable_parameters + layer._state_parameters:
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield (f"{path}/{parameter.name}" if path else parameter.name), parameter
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        """All parameters, of this layer and those below, in Keras' order: in a layer, the trainable first."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """Keras' name for :attr:`parameters`."""
-        return self.parameters
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        """The parameters that training changes."""
-        return [p for p in self.parameters if p.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        """The parameters that the optimizer leaves alone: frozen ones and state."""
-        return [p for p in self.parameters if not p.trainable]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights are trained; setting it also sets every layer below."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for parameter in self._trainable_parameters:
-            parameter.trainable = self._trainable
-        for layer in self.sublayers().values():
-            layer.trainable = self._trainable
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Return copies of all parameters' values, in the order of :attr:`parameters`."""
-        return [p.numpy() for p in self.parameters]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters from arrays in the order of :meth:`get_weights`.
-
-        Raises:
-            ValueError: another number of arrays or another shape; then nothing has changed.
-        """
-        parameters = list(self.named_parameters())
-        if len(weights) != len(parameters):
-            raise ValueError(f"{self.label} has {len(parameters)} weights, got {len(weights)} arrays")
-        for (path, parameter), array in zip(parameters, weights, strict=True):
-            if np.shape(array) != parameter.shape:
-                raise ValueError(f'{self.label}: "{path}" has shape {parameter.shape}, got {np.shape(array)}')
-        for (_, parameter), array in zip(parameters, weights, strict=True):
-            parameter.assign(array)
-
-    def count_params(self) -> int:
-        """Return the number of weights.
-
-        Raises:
-            ValueError: the layer is not built, so there are none yet.
-        """
-        if not self.built:
-            raise ValueError(f"{self.label} is not built: call it on an Input or on data, or call build(input_shape)")
-        return sum(p.size for p in self.parameters)
-
     # ---- calls ----
 
-    def __call__(self, inputs: Any, training: bool = False) -> Any:
+    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
         """Apply the layer.
 
         Args:
             inputs: a tensor (or a list of them): records a node of a model and returns its output tensor;
                 an array (or a list): returns the output array.
-            training: whether dropout drops and batch normalisation uses the batch (arrays only).
+            training: whether dropout drops and batch normalisation uses the batch. Called on arrays: no, by default.
+                Called on tensors: True or False fixes it for this call, whatever the model is doing.
 
         Raises:
             ValueError: a shape that the layer does not take. TypeError: neither tensors nor arrays, or a dtype
@@ -326,13 +214,13 @@ class Layer:
         several = isinstance(inputs, list | tuple)
         arguments = list(inputs) if several else [inputs]
         if arguments and all(isinstance(x, Tensor) for x in arguments):
-            return self._record(arguments)
+            return self._record(arguments, training)
         for x in arguments:
             if not isinstance(x, np.ndarray):
                 raise TypeError(f"{self.label} takes NumPy arrays or Input tensors, got {type(x).__name__}")
         if not self.built:
             self._build_for([(None, *x.shape[1:]) for x in arguments])
-        return self.infer(*arguments, training=training)
+        return self.infer(*arguments, training=bool(training))
 
     @property
     def output(self) -> Any:
@@ -353,7 +241,7 @@ class Layer:
             raise ValueError(f"{self.label} was called on a tensor {len(self._nodes)} times, not once")
         return self._nodes[0]
 
-    def _record(self, inputs: list[Tensor]) -> Any:
+    def _record(self, inputs: list[Tensor], training: bool | None) -> Any:
         """Infer the output's shape, and its dtype, and leave a node behind."""
         shapes = [x.shape for x in inputs]
         dtypes = [x.dtype for x in inputs]
@@ -363,7 +251,7 @@ class Layer:
         if self._trainable_parameters and dtypes[0] != self.dtype:
             raise TypeError(f"{self.label} is {self.dtype}, its input {dtypes[0]}: give both the same dtype=")
         output_shapes = output_shape if isinstance(output_shape, list) else [output_shape]
-        node = Node(self, inputs, output_shapes, self.compute_output_dtypes(dtypes, len(output_shapes)))
+        node = Node(self, inputs, output_shapes, self.compute_output_dtypes(dtypes, len(output_shapes)), training)
         self._nodes.append(node)
         return _one(node.outputs)
 

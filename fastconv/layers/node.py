@@ -39,11 +39,20 @@ class Node:
     Attributes:
         layer: what was called.
         inputs, outputs: tensors, in the order of ``layer.forward``'s arguments and results.
+        training: fixed for this call, or None for what the model is doing.
     """
 
-    __slots__ = ("inputs", "layer", "outputs")
+    __slots__ = ("inputs", "layer", "outputs", "training")
 
-    def __init__(self, layer: Layer, inputs: Sequence[Tensor], shapes: Sequence[Shape], dtypes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: Sequence[Tensor],
+        shapes: Sequence[Shape],
+        dtypes: Sequence[str],
+        training: bool | None = None,
+    ) -> None:
         self.layer = layer
+        self.training = training
         self.inputs = tuple(inputs)
         self.outputs = tuple(Tensor(s, d, self, i) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=True)))

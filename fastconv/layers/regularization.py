@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Dropout(Layer):
         TypeError, ValueError: a rate that is not a number in [0, 1), a seed that is not an integer.
     """
 
-    config_fields = ("rate", "noise_shape", "seed")
+    config_fields: ClassVar[tuple[str, ...]] = ("rate", "noise_shape", "seed")
 
     def __init__(
         self, rate: float, noise_shape: None = None, seed: int | None = None, **kwargs: Unpack[LayerOptions]

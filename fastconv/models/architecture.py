@@ -58,7 +58,8 @@ def graph_config(model: Model) -> dict[str, Any]:
     calls = []
     for node in graph.nodes:
         sources = [numbers[t] for t in node.inputs]
-        calls.append({"layer": graph.names[node.layer], "inputs": sources, "outputs": len(numbers)})
+        call = {"layer": graph.names[node.layer], "inputs": sources, "outputs": len(numbers)}
+        calls.append(call if node.training is None else {**call, "training": node.training})
         for tensor in node.outputs:
             numbers.setdefault(tensor, len(numbers))
     descriptions += [
@@ -78,7 +79,7 @@ def graph_from_config(
         if not all(isinstance(i, int) and 0 <= i < len(tensors) for i in call["inputs"]) or call["layer"] not in found:
             raise ValueError(f"call {call} refers to a tensor or layer that does not exist")
         sources = [tensors[i] for i in call["inputs"]]
-        result = found[call["layer"]](sources[0] if len(sources) == 1 else sources)
+        result = found[call["layer"]](sources[0] if len(sources) == 1 else sources, training=call.get("training"))
         tensors += result if isinstance(result, list) else [result]
     return tensors[: len(config["inputs"])], [tensors[i] for i in config["outputs"]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ class Plan:
             if node in linear:
                 forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
                 infer = _output_of(forward)
+            if node.training is not None:
+                infer, forward = _with_training(infer, node.training), _with_training(forward, node.training)
             self.steps.append(
                 Step(
                     layer=layer,
@@ -270,6 +273,16 @@ def _store(values: list[Any], targets: Sequence[int], outputs: Sequence[Any]) ->
     for i, y in zip(targets, outputs, strict=True):
         if i >= 0:
             values[i] = y
+
+
+def _with_training(function: Callable[..., Any], training: bool) -> Callable[..., Any]:
+    """``function`` with ``training`` fixed, whatever it is called with."""
+
+    @functools.wraps(function)
+    def fixed(*inputs: Array, **options: Any) -> Any:
+        return function(*inputs, **{**options, "training": training})
+
+    return fixed
 
 
 def _note(error: Exception, layer: Layer | None, where: str = "") -> None:
