@@ -66,10 +66,13 @@ def as_inputs(x: Any, ports: Ports) -> list[np.ndarray]:
     Raises:
         ValueError: another number of inputs or another shape. TypeError: arrays that are not numbers.
     """
-    arrays = []
-    for array, name, shape, dtype in zip(
-        _split(x, ports.input_names, "input"), ports.input_names, ports.input_shapes, ports.input_dtypes, strict=True
-    ):
+    arrays = _split(x, ports.input_names, "input")
+    _check_inputs(arrays, ports)
+    return _cast(arrays, ports)
+
+
+def _check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
+    for array, name, shape in zip(arrays, ports.input_names, ports.input_shapes, strict=True):
         if array.dtype.kind not in "biuf":
             raise TypeError(f'input "{name}" must be an array of numbers, got dtype {array.dtype}')
         if not fits(array.shape, shape):
@@ -82,8 +85,10 @@ def as_inputs(x: Any, ports: Ports) -> list[np.ndarray]:
                 f'input "{name}" has shape {array.shape}, the model takes '
                 f"({', '.join('N' if i == 0 else str(size) for i, size in enumerate(shape))}){hint}"
             )
-        arrays.append(array.astype(dtype, copy=False))
-    return arrays
+
+
+def _cast(arrays: Sequence[np.ndarray], ports: Ports) -> list[np.ndarray]:
+    return [array.astype(dtype, copy=False) for array, dtype in zip(arrays, ports.input_dtypes, strict=True)]
 
 
 def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
@@ -177,7 +182,7 @@ class ArrayData:
         self, x: Any, y: Any, sample_weight: Any, ports: Ports, batch_size: int = 32, seed: int | None = None
     ) -> None:
         self.x = _split(x, ports.input_names, "input")
-        as_inputs([array[:0] for array in self.x], ports)  # a wrong shape is an error now, not in the first batch
+        _check_inputs(self.x, ports)
         self.y = None if y is None else as_targets(y, ports)
         self.sample_weight = None if sample_weight is None else as_weights(sample_weight, ports)
         self.ports, self.batch_size, self.seed = ports, check_count(batch_size, "batch_size"), seed
@@ -211,9 +216,7 @@ class ArrayData:
 
     def _take(self, chosen: Any) -> Batch:
         batch = self._cut(chosen)
-        return batch._replace(
-            x=[x.astype(dtype, copy=False) for x, dtype in zip(batch.x, self.ports.input_dtypes, strict=True)]
-        )
+        return batch._replace(x=_cast(batch.x, self.ports))
 
     def _cut(self, chosen: Any) -> Batch:
         return Batch(

@@ -12,7 +12,7 @@ from . import schedules
 from .schedules import positive
 
 if TYPE_CHECKING:
-    from ..layers.base import Parameter
+    from ..layers.parameter import Parameter
 
 LearningRate = float | Callable[[int], float]
 
