@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,75 @@ def test_an_instruction_set_this_cpu_lacks_is_an_error() -> None:
     for isa in missing:
         with pytest.raises(RuntimeError, match=f"cannot run '{isa}'.*{_kernels.isa()}"):
             _kernels.select_isa(isa)
+
+
+def test_several_python_threads_at_once() -> None:
+    """Kernels run without the GIL: calls from four threads do not disturb one another."""
+    calls = [(call, call.arrays("float32")) for call in op_calls(c=33, batch=8)]
+    expected = [call.run(ops, arrays) for call, arrays in calls]
+
+    def run(order: int) -> None:
+        for index in np.random.default_rng(order).permutation(len(calls)):
+            call, arrays = calls[index]
+            for got, want in zip(call.run(ops, arrays), expected[index], strict=True):
+                assert np.array_equal(got, want), call.name
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(8)))
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np
+from fastconv import ops
+import fastconv as fc
+
+fc.set_num_threads(2)
+a = np.arange(4.0e6, dtype=np.float32).reshape(2000, 2000) % 7
+expected = ops.matmul(a, a)  # a parallel region, before the fork
+
+def child(queue):
+    queue.put(bool(np.array_equal(ops.matmul(a, a), expected)))
+
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(queue,))
+process.start()
+print(queue.get(timeout=60))
+"""
+
+TORCH_BESIDE_US = """
+import numpy as np
+{imports}
+a = np.arange(1.0e6, dtype=np.float32).reshape(1000, 1000) % 5
+for _ in range(3):
+    ours = ops.matmul(a, a)
+    theirs = (torch.from_numpy(a) @ torch.from_numpy(a)).numpy()
+    assert np.array_equal(ours, theirs)
+x = np.random.default_rng(0).standard_normal((8, 32, 32, 16)).astype(np.float32)
+k = np.random.default_rng(1).standard_normal((3, 3, 16, 32)).astype(np.float32)
+theirs = torch.nn.functional.conv2d(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(k).permute(3, 2, 0, 1))
+print(bool(np.abs(ops.conv2d(x, k) - theirs.permute(0, 2, 3, 1).numpy()).max() < 1e-3))
+"""
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_fork_after_a_parallel_region() -> None:
+    """libgomp would hang in the child; the fork handler sets it to one thread."""
+    assert run_python(FORK) == "True"
+
+
+@pytest.mark.parametrize("first", ["torch", "fastconv"])
+def test_torch_in_the_same_process(first: str) -> None:
+    """Two OpenMP runtimes, in both import orders."""
+    pytest.importorskip("torch", reason="needs torch==2.13.0")
+    imports = ["import torch", "from fastconv import ops"]
+    code = TORCH_BESIDE_US.format(imports="\n".join(imports if first == "torch" else imports[::-1]))
+    assert run_python(code) == "True"

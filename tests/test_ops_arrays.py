@@ -63,3 +63,34 @@ def test_zero_batch(call: OpCall) -> None:
             assert got.shape == want.shape
         else:
             assert_close(got, want.astype(np.float64), "float32")
+
+
+def test_results_that_are_kept_are_never_overwritten() -> None:
+    """Memory of results is reused once nobody can see it: views, slices and what shares memory still count as seen."""
+    x = np.arange(2.0**18, dtype=np.float32).reshape(4, 64, 64, 16)
+    kept = [ops.relu(x + i) for i in range(4)]
+    views = [ops.relu(x + i)[:, 1::2].transpose(3, 0, 1, 2) for i in range(4)]
+    buffers = [memoryview(ops.relu(x + i)) for i in range(4)]
+    for i in range(40):
+        ops.relu(x - i)  # dies at once: its memory comes back
+    for i in range(4):
+        assert np.array_equal(kept[i], x + i)
+        assert np.array_equal(views[i], (x + i)[:, 1::2].transpose(3, 0, 1, 2))
+        assert np.array_equal(np.asarray(buffers[i]), x + i)
+
+
+@pytest.mark.parametrize("algorithm", ops.conv2d_algorithms())
+def test_more_than_two_to_the_31_elements(algorithm: str) -> None:
+    """64-bit indices: 8.6 GB of zeros of which only the corners are read (so no memory is really used)."""
+    side = 46_342
+    try:
+        x = np.zeros((1, side, side, 1), np.float32)
+    except MemoryError:
+        pytest.skip("NOT TESTED: this machine does not lend 8.6 GB of untouched memory")
+    x[0, 0, -1], x[0, -1, 0], x[0, -1, -1] = 3, 5, 7
+    kernel = np.ones((1, 1, 1, 2), np.float32)
+    y = ops.conv2d(x, kernel, strides=side - 1, algorithm=algorithm)
+    assert y[0, ..., 1].tolist() == [[0, 3], [5, 7]]
+    dkernel, _ = ops.conv2d_backward_weights(x, y, 1, strides=side - 1, algorithm=algorithm)
+    assert dkernel.ravel().tolist() == [83, 83]
+    assert ops.avg_pool2d(x, 1, side - 1)[0, ..., 0].tolist() == [[0, 3], [5, 7]]

@@ -27,7 +27,9 @@ def softmax_cross_entropy(
     shifted = logits - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=-1, keepdims=True)
-    loss = -np.where(rows == 0, logits.dtype.type(0), rows * (shifted - np.log(sums))).sum(axis=-1)
+    terms = np.zeros_like(logits)
+    np.multiply(rows, shifted - np.log(sums), out=terms, where=rows != 0)  # 0 * log(0) counts as 0
+    loss = -terms.sum(axis=-1)
     return (loss if sample_weight is None else loss * sample_weight), exponentials / sums
 
 

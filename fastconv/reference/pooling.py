@@ -7,6 +7,7 @@ unpooling, M. Lin et al. (ICLR 2014) for global pooling.
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -50,11 +51,13 @@ def max_pool2d(
     strides: IntOrPair | None = None,
     padding: PaddingLike = "valid",
     ceil_mode: bool = False,
-) -> tuple[Array, Array]:
+    return_argmax: bool = True,
+) -> tuple[Array, Any]:
     """Maximum of every window of ``x`` (N, H, W, C): ``y`` and ``argmax``, both (N, OH, OW, C).
 
     ``argmax`` is the flat index ``h * W + w`` of the winner in its input plane, int32 (int64 where a plane is
-    larger). Ties go to the first in row-major order, padding never wins, and the first NaN wins over everything.
+    larger), or None without ``return_argmax``. Ties go to the first in row-major order, padding never wins, and the
+    first NaN wins over everything.
     """
     n, h, w, c = x.shape
     pool, stride, pads, (oh, ow) = _windows((h, w), pool_size, strides, padding, ceil_mode)
@@ -71,7 +74,7 @@ def max_pool2d(
         wins = (position >= 0) & ((argmax < 0) | (value > y) | (np.isnan(value) & ~np.isnan(y)))
         y = np.where(wins, value, y)
         argmax = np.where(wins, position, argmax)
-    return y, argmax
+    return y, (argmax if return_argmax else None)
 
 
 def max_pool2d_backward(dy: Array, argmax: Array, input_shape: Sequence[int]) -> Array:
