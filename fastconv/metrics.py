@@ -129,13 +129,20 @@ class Mean:
 
     def add(self, value: Any, samples: int) -> None:
         """Take in a batch: ``value`` is its mean or an array of its values, ``samples`` its size."""
-        mean = value if isinstance(value, float) else float(np.mean(value)) if np.size(value) else 0.0
-        self.total += mean * samples
+        self.total += mean_of(value) * samples
         self.count += samples
 
     def result(self) -> float:
         """Return the mean so far, 0 before the first sample."""
         return self.total / self.count if self.count else 0.0
+
+
+def mean_of(value: Any) -> float:
+    """Return the mean of a number or an array; 0 for an empty one."""
+    if isinstance(value, float):
+        return value
+    array = np.asarray(value)
+    return float(array.sum(dtype=np.float64)) / array.size if array.size else 0.0
 
 
 def accuracy_for(y_true: np.ndarray, y_pred: np.ndarray) -> Metric:

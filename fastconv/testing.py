@@ -1,6 +1,6 @@
 """Is a backward pass right? :func:`gradcheck` compares it with differences of the forward pass.
 
-    >>> report = fastconv.testing.gradcheck(layers.Conv2D(4, 3), (2, 7, 6, 3))
+    >>> report = fastconv.testing.gradcheck(layers.Conv2D(4, 3), (7, 6, 3))
     >>> report.passed
     True
     >>> print(report)                # a line per input and parameter: worst element, expected, got
@@ -112,8 +112,9 @@ class GradcheckReport:
 
 def gradcheck(
     layer_or_model: Layer,
-    input_shape: Any,
+    input_shape: Any = None,
     *,
+    batch_size: int = 2,
     training: bool = True,
     elements: int = 100,
     rtol: float = 1e-6,
@@ -132,12 +133,14 @@ def gradcheck(
 
     Args:
         layer_or_model: built or not.
-        input_shape: batch included, e.g. ``(2, 7, 6, 3)``; None for the batch means 2. A list with several inputs.
+        input_shape: of one sample, as in ``Input``: ``(7, 6, 3)``; a list of them with several inputs. A built model
+            knows its own.
+        batch_size: number of samples.
         training: as for ``forward``. Random layers, such as dropout, draw the same mask in every run.
         elements: how many elements of each tensor to compare; all if it has no more.
         rtol, atol: an element passes if ``|got - expected| <= atol + rtol * max(|got|, |expected|)``.
         seed: of inputs, ``dy``, noise and sample.
-        inputs: an array, or a list, to use in place of standard normal inputs.
+        inputs: an array, or a list, to use in place of standard normal inputs of ``input_shape``.
 
     Returns:
         A report; ``report.passed``, or the report as a bool, is the verdict.
@@ -147,11 +150,10 @@ def gradcheck(
         NotImplementedError: a layer whose ``get_config`` is missing.
     """
     rng = np.random.default_rng(seed)
-    shapes = [tuple(s) for s in input_shape] if isinstance(input_shape, list) else [tuple(input_shape)]
-    xs = [rng.standard_normal((2 if s[0] is None else s[0], *s[1:])) for s in shapes]
-    if inputs is not None:
-        given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-        xs = [np.array(x, np.float64) for x in given]
+    if inputs is None:
+        xs = [rng.standard_normal((batch_size, *shape)) for shape in _sample_shapes(layer_or_model, input_shape)]
+    else:
+        xs = [np.array(x, np.float64) for x in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
     clone = _clone(layer_or_model, [(None, *x.shape[1:]) for x in xs], seed)
     for parameter in clone.trainable_weights:
         parameter.assign(parameter.value + 0.1 * rng.standard_normal(parameter.shape))
@@ -160,6 +162,20 @@ def gradcheck(
     for target in problem.targets():
         tensors.append(_check(problem, target, elements, rtol, atol, rng))
     return GradcheckReport(layer_or_model.label, tensors)
+
+
+def _sample_shapes(layer: Layer, input_shape: Any) -> list[tuple[int, ...]]:
+    """Return the shape of one sample of each input."""
+    if input_shape is None:
+        input_shape = getattr(layer, "input_shape", None)
+        if input_shape is None:
+            raise ValueError(f"{layer.label} does not know its input shape: pass input_shape, e.g. (7, 6, 3)")
+    shapes = [tuple(s) for s in input_shape] if isinstance(input_shape, list) else [tuple(input_shape)]
+    shapes = [shape[1:] if shape and shape[0] is None else shape for shape in shapes]
+    for shape in shapes:
+        if any(isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1 for size in shape):
+            raise ValueError(f"input_shape must hold positive integers, the sizes of one sample, got {shape}")
+    return shapes
 
 
 @dataclass

@@ -603,6 +603,44 @@ def test_terminal_gets_a_bar(monkeypatch):
     assert "epoch 2/2: 100%" in text and text.endswith("\n")
 
 
+def test_a_bar_of_unknown_length_and_one_for_predict(monkeypatch):
+    import io
+    import sys
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    x, y = _blobs(20)
+    model = _compiled()
+    for call in (
+        lambda: model.fit(((x[i : i + 5], y[i : i + 5]) for i in range(0, 20, 5)), verbose=1),
+        lambda: model.evaluate(x, y, batch_size=5),
+        lambda: model.predict(x, batch_size=5),
+    ):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        call()
+        assert "4/4" in terminal.getvalue() and "images/s" in terminal.getvalue()
+
+
+def test_notebook_counts_as_able_to_show_a_bar(monkeypatch):
+    import sys
+    import types
+
+    import tqdm.auto
+    import tqdm.notebook
+
+    from fastconv.models.progress import resolve_verbose
+
+    assert resolve_verbose("auto") == 2  # pytest captures standard error
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    assert resolve_verbose("auto") == 2  # a kernel without widgets
+    monkeypatch.setattr(tqdm.auto, "tqdm", type("tqdm", (tqdm.notebook.tqdm_notebook,), {}))
+    assert resolve_verbose("auto") == 1
+    assert resolve_verbose(0) == 0 and resolve_verbose(2) == 2
+
+
 def test_steps_run_without_growing_the_model():
     """What a step leaves behind does not pile up."""
     import gc

@@ -31,9 +31,8 @@ def _in_notebook() -> bool:
     if "ipykernel" not in sys.modules:
         return False
     from tqdm.auto import tqdm
-    from tqdm.std import tqdm as terminal_tqdm
 
-    return tqdm.__mro__[1] is not terminal_tqdm and any("notebook" in base.__module__ for base in tqdm.__mro__)
+    return any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 
 
 class Progress(Callback):

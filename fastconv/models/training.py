@@ -13,6 +13,7 @@ import numpy as np
 from .. import optimizers, random
 from ..callbacks import CallbackList, History, Logs
 from ..layers.base import Layer
+from ..metrics import mean_of
 from . import objective, saving
 from .batching import (
     ArrayData,
@@ -429,7 +430,7 @@ class Trainer(Layer):
         return logs
 
     def _batch_result(self, steps: Steps, values: Sequence[Any], return_dict: bool) -> Any:
-        means = [float(np.mean(value)) for value in values]
+        means = [mean_of(value) for value in values]
         if return_dict:
             return dict(zip(steps.objective.names, means, strict=True))
         return means[0] if len(means) == 1 else means
