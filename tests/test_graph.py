@@ -347,6 +347,31 @@ def test_activations_and_caches_die_when_nobody_needs_them(training):
     assert living == [[True, True, True], [True, True, False], [True, False, False]]
 
 
+def test_forward_lets_go_of_what_no_cache_holds():
+    alive = []
+
+    class Watch(layers.Layer):
+        def forward(self, x, training=False):
+            gc.collect()
+            alive.append([ref() is not None for ref in made])
+            return x * 1, None
+
+        def backward(self, dy, cache):
+            return dy
+
+    class Make(Watch):
+        def forward(self, x, training=False):
+            y = x * 1
+            made.append(weakref.ref(y))
+            return y, None
+
+    made = []
+    model = Sequential([image(4), *[kind(dtype=DTYPE) for kind in (Make, Watch, Watch, Make, Watch, Watch)]])
+    made.clear(), alive.clear()
+    model.forward(data(2, 4), training=True)
+    assert alive == [[True], [False], [False, True], [False, False]]
+
+
 def test_a_tape_is_used_up_unless_retained():
     model = Sequential([image(3), lay("Dense", 2)])
     y, tape = model.forward(data(2, 3))
@@ -460,6 +485,35 @@ def test_layers_and_weights_in_the_order_of_keras():
     for got, want in zip(ours(xs), theirs(xs), strict=True):
         assert_close(got, want.detach().numpy(), "float32")
     assert ours.count_params() == theirs.count_params()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_order_of_random_graphs(seed):
+    """Random graphs with shared layers, joins and several outputs."""
+
+    def build(api, make_input, model_class):
+        rng = np.random.default_rng(seed)
+        tensors = [make_input((4,), name=f"in{i}") for i in range(2)]
+        inputs = list(tensors)
+        shared = [api.Dense(4, name=f"shared{i}") for i in range(3)]
+        for i in range(14):
+            picked = [tensors[j] for j in rng.choice(len(tensors), 2, replace=False)]
+            kind = rng.integers(3)
+            if kind == 0:
+                tensors.append(api.Add(name=f"add{i}")(picked))
+            elif kind == 1:
+                tensors.append(shared[rng.integers(3)](picked[0]))
+            else:
+                tensors.append(api.Dense(4, name=f"dense{i}")(picked[0]))
+        return model_class(inputs, [tensors[j] for j in rng.choice(np.arange(6, 16), 3, replace=False)])
+
+    keras = keras_on_torch()
+    ours, theirs = build(layers, Input, Model), build(keras.layers, keras.Input, keras.Model)
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+    theirs.set_weights(ours.get_weights())
+    xs = [randn(np.random.default_rng(i), (3, 4), "float32") for i in range(2)]
+    for got, want in zip(ours(xs), theirs(xs), strict=True):
+        assert_close(got, want.detach().numpy(), "float32")
 
 
 def test_names_count_within_a_model_not_within_the_process():
@@ -677,6 +731,7 @@ def test_a_failed_build_leaves_nothing_and_a_second_build_changes_nothing():
     class Fussy(layers.Layer):
         def build(self, input_shape):
             self.w = self.add_weight("w", (input_shape[-1],))
+            self.state = self.add_weight("state", (1,), trainable=False)
             if input_shape[-1] == 3:
                 raise ValueError("not three")
 
@@ -688,7 +743,7 @@ def test_a_failed_build_leaves_nothing_and_a_second_build_changes_nothing():
     weights = layer.w
     layer.build((None, 5))
     assert layer.w is weights
-    assert layer.parameters == [weights]
+    assert layer.parameters == [weights, layer.state]
 
 
 def test_a_deep_copy_is_independent():

@@ -35,7 +35,7 @@ def compare(layer, x, function, dtype, training=False):
         assert_close(parameter.grad, gradient, dtype, parameter.name)
 
 
-@pytest.fixture()
+@pytest.fixture
 def x(dtype):
     return randn(np.random.default_rng(1), IMAGE, dtype)
 

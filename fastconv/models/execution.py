@@ -145,7 +145,6 @@ class Plan:
                     y, tape.caches[position] = step.forward(*arguments, training=training, need_dx=need)
                 else:
                     y, tape.caches[position] = step.forward(*arguments, training=training)
-                del arguments
                 if step.target >= 0:
                     values[step.target] = y
                     shapes[step.target] = y.shape
@@ -190,7 +189,6 @@ class Plan:
                     dx = step.backward(*arguments, need_dx=step.any_source(wanted))
                 else:
                     dx = step.backward(*arguments)
-                del arguments, dys, cache
                 for i, part in zip(step.sources, (dx,) if step.source >= 0 else dx, strict=True):
                     if part is not None and wanted[i]:
                         flow.add(i, part)
