@@ -3,21 +3,30 @@
 #include "activation.h"
 #include "columns.h"
 
-/* Per wide column of one chunk: an approximate mean, and the sums of (x - it) and (x - it)**2. */
+enum { BLOCK = 4096 }; /* elements that are normalised before their activation, which finds them in L1 */
+
+/* Per wide column of one chunk: some value near the mean, and the sums of (x - it) and (x - it)**2. */
 static void chunk_moments(int64_t width, int64_t size, const real *x, real *restrict shift, real *restrict sum,
                           real *restrict squares) {
-  int64_t rows = size / width;
+  int64_t rows = size / width, step = max_i64(1, rows / 16), sampled = 0;
   memset(shift, 0, (size_t)width * sizeof(real));
-  for (int64_t r = 0; r < rows; r++)
+  for (int64_t r = 0; r < rows; r += step, sampled++)
     for (int64_t j = 0; j < width; j++) shift[j] += x[r * width + j];
   if (rows == 0) memcpy(shift, x, (size_t)size * sizeof(real));
-  for (int64_t j = 0; rows && j < width; j++) shift[j] /= (real)rows;
+  for (int64_t j = 0; rows && j < width; j++) shift[j] /= (real)sampled;
 
   memset(sum, 0, (size_t)width * sizeof(real));
   memset(squares, 0, (size_t)width * sizeof(real));
-  for (int64_t first = 0; first < size; first += width)
-    for (int64_t j = 0; j < min_i64(width, size - first); j++) {
-      real d = x[first + j] - shift[j];
+  for (; size >= 4 * width; size -= 4 * width, x += 4 * width)
+    for (int64_t j = 0; j < width; j++) {
+      real a = x[j] - shift[j], b = x[width + j] - shift[j];
+      real c = x[2 * width + j] - shift[j], d = x[3 * width + j] - shift[j];
+      sum[j] += (a + b) + (c + d);
+      squares[j] += (a * a + b * b) + (c * c + d * d);
+    }
+  for (; size > 0; size -= width, x += width)
+    for (int64_t j = 0; j < min_i64(width, size); j++) {
+      real d = x[j] - shift[j];
       sum[j] += d;
       squares[j] += d * d;
     }
@@ -54,11 +63,13 @@ fc_status FC(batch_norm_statistics)(int64_t rows, int64_t C, const void *x_, voi
   columns k = columns_of(rows, C);
   real *moments = fc_alloc((size_t)(3 * k.chunks * k.width) * sizeof(real));
   if (!moments) return FC_NO_MEMORY;
-#pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
-  for (int64_t i = 0; i < k.chunks; i++) {
-    real *m = moments + 3 * i * k.width;
-    chunk_moments(k.width, min_i64(k.chunk, k.size - i * k.chunk), x + i * k.chunk, m, m + k.width, m + 2 * k.width);
-  }
+  int threads = fc_threads_for(k.size);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int part = 0; part < threads; part++)
+    for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++) {
+      real *m = moments + 3 * i * k.width;
+      chunk_moments(k.width, chunk_size(&k, i), x + i * k.chunk, m, m + k.width, m + 2 * k.width);
+    }
 #pragma omp parallel for num_threads(fc_threads_for(8 * k.chunks * k.width)) schedule(static)
   for (int64_t c = 0; c < C; c++) combine_moments(&k, moments, c, mean + c, variance + c);
   fc_free(moments);
@@ -92,13 +103,16 @@ fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, const void *x_, const vo
   widen(&k, channel, scale);
   memset(channel, 0, (size_t)C * sizeof(real));
   widen(&k, beta ? beta : channel, shift);
-  int64_t block = max_i64(1, 4096 / k.width) * k.width; /* the activation finds it in L1 */
-#pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
-  for (int64_t i = 0; i < k.size; i += block) {
-    int64_t size = min_i64(block, k.size - i);
-    normalise(k.width, size, x + i, wide_mean, scale, shift, y + i);
-    FC(activate_rows)(e, size / C, C, C, y + i, y + i);
-  }
+  int64_t block = max_i64(1, BLOCK / k.width) * k.width;
+  int threads = fc_threads_for(k.size);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int part = 0; part < threads; part++)
+    for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
+      for (int64_t first = i * k.chunk; first < i * k.chunk + chunk_size(&k, i); first += block) {
+        int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first);
+        normalise(k.width, size, x + first, wide_mean, scale, shift, y + first);
+        FC(activate_rows)(e, size / C, C, C, y + first, y + first);
+      }
   fc_free(wide);
   return FC_OK;
 }
@@ -108,10 +122,15 @@ static void chunk_gradients(int64_t width, int64_t size, const real *dy, const r
                             real *restrict sum, real *restrict product) {
   memset(sum, 0, (size_t)width * sizeof(real));
   memset(product, 0, (size_t)width * sizeof(real));
-  for (int64_t first = 0; first < size; first += width)
-    for (int64_t j = 0; j < min_i64(width, size - first); j++) {
-      sum[j] += dy[first + j];
-      product[j] += dy[first + j] * (x[first + j] - mean[j]);
+  for (; size >= 2 * width; size -= 2 * width, dy += 2 * width, x += 2 * width)
+    for (int64_t j = 0; j < width; j++) {
+      sum[j] += dy[j] + dy[width + j];
+      product[j] += dy[j] * (x[j] - mean[j]) + dy[width + j] * (x[width + j] - mean[j]);
+    }
+  for (; size > 0; size -= width, dy += width, x += width)
+    for (int64_t j = 0; j < min_i64(width, size); j++) {
+      sum[j] += dy[j];
+      product[j] += dy[j] * (x[j] - mean[j]);
     }
 }
 
@@ -158,15 +177,18 @@ fc_status FC(batch_norm_backward)(int64_t rows, int64_t C, int training, const v
   real *sums = slope + k.width, *inverse = sums + 2 * k.chunks * k.width;
   widen(&k, mean_, mean);
   inverse_deviation(C, variance, epsilon, inverse);
-#pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
-  for (int64_t i = 0; i < k.chunks; i++)
-    chunk_gradients(k.width, min_i64(k.chunk, k.size - i * k.chunk), dy + i * k.chunk, x + i * k.chunk, mean,
-                    sums + 2 * i * k.width, sums + (2 * i + 1) * k.width);
+  int threads = fc_threads_for(k.size);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int part = 0; part < threads; part++)
+    for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++)
+      chunk_gradients(k.width, chunk_size(&k, i), dy + i * k.chunk, x + i * k.chunk, mean, sums + 2 * i * k.width,
+                      sums + (2 * i + 1) * k.width);
   gradients_of_channels(&k, training, sums, gamma, inverse, dgamma, dbeta, scale, offset, slope);
-#pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
-  for (int64_t i = 0; i < k.chunks; i++)
-    chunk_dx(k.width, min_i64(k.chunk, k.size - i * k.chunk), dy + i * k.chunk, x + i * k.chunk, mean, scale, offset,
-             slope, dx + i * k.chunk);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int part = 0; part < threads; part++)
+    for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
+      chunk_dx(k.width, chunk_size(&k, i), dy + i * k.chunk, x + i * k.chunk, mean, scale, offset, slope,
+               dx + i * k.chunk);
   fc_free(wide);
   return FC_OK;
 }

@@ -25,6 +25,11 @@ FC_INLINE columns columns_of(int64_t rows, int64_t C) {
   return k;
 }
 
+/* First chunk of one of `parts` shares, one a thread. A second pass goes through its share backwards, as the end of it
+ * is what the first pass has left in the cache. */
+FC_INLINE int64_t share_start(const columns *k, int64_t part, int64_t parts) { return k->chunks * part / parts; }
+FC_INLINE int64_t chunk_size(const columns *k, int64_t chunk) { return min_i64(k->chunk, k->size - chunk * k->chunk); }
+
 /* values (C) -> wide (width) */
 FC_INLINE void widen(const columns *k, const real *values, real *wide) {
   for (int64_t r = 0; r < k->repeat; r++) memcpy(wide + r * k->C, values, (size_t)k->C * sizeof(real));
@@ -32,7 +37,7 @@ FC_INLINE void widen(const columns *k, const real *values, real *wide) {
 
 /* How many of the chunk's values lie in wide column j. */
 FC_INLINE int64_t count_in_column(const columns *k, int64_t chunk, int64_t j) {
-  int64_t size = min_i64(k->chunk, k->size - chunk * k->chunk);
+  int64_t size = chunk_size(k, chunk);
   return size / k->width + (j < size % k->width);
 }
 

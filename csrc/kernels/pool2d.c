@@ -5,7 +5,10 @@
  * pixel, which is overwritten later; only at the end of the block (or of the tensor that is read) is it cut short. */
 #include "simd.h"
 
-enum { BLOCK = 8192 }; /* elements of the output that a thread takes at a time */
+enum {
+  BLOCK = 8192, /* elements that a thread takes at a time */
+  NV = 4        /* vectors of channels that go through a window together */
+};
 
 typedef int32_t index_vec __attribute__((vector_size(FC_VEC_BYTES / sizeof(real) * sizeof(int32_t))));
 
@@ -39,20 +42,28 @@ FC_INLINE int may_spill(const fc_pool2d *d, int64_t c, const real *end, const re
   return c + VL <= d->C || (VL - (d->C - c) <= x_end - end && VL <= y_end - to);
 }
 
-/* n <= VL channels: maximum and flat index of the first one, a NaN above everything */
-FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, int64_t n, real *y, int32_t *argmax) {
-  vec best = load_n(image + (w.top * d->W + w.left) * d->C, n);
-  ivec where = (ivec){0} + (integer)(w.top * d->W + w.left);
+/* Maximum and flat index of the first one, a NaN above everything, of nv whole vectors of channels, or (nv = 1) of the
+ * first n lanes of one. nv is a constant wherever this is inlined, and so is n for whole vectors. */
+FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, int nv, int64_t n, real *y,
+                             int32_t *argmax) {
+  vec best[NV];
+  ivec where[NV];
+  for (int v = 0; v < nv; v++) {
+    best[v] = load_n(image + (w.top * d->W + w.left) * d->C + v * VL, n);
+    where[v] = (ivec){0} + (integer)(w.top * d->W + w.left);
+  }
   for (int64_t h = w.top; h < w.bottom; h++)
-    for (int64_t c = w.left; c < w.right; c++) {
-      int64_t position = h * d->W + c;
-      vec v = load_n(image + position * d->C, n);
-      ivec wins = ~(v <= best) & (best == best);
-      best = blend(wins, v, best);
-      where = (where & ~wins) | (((ivec){0} + (integer)position) & wins);
-    }
-  store_n(y, best, n);
-  if (argmax) store_index(argmax, where, n);
+    for (int64_t p = h * d->W + w.left; p < h * d->W + w.right; p++)
+      for (int v = 0; v < nv; v++) {
+        vec value = load_n(image + p * d->C + v * VL, n);
+        ivec wins = ~(value <= best[v]) & (best[v] == best[v]);
+        best[v] = blend(wins, value, best[v]);
+        where[v] = (where[v] & ~wins) | (((ivec){0} + (integer)p) & wins);
+      }
+  for (int v = 0; v < nv; v++) {
+    store_n(y + v * VL, best[v], n);
+    if (argmax) store_index(argmax + v * VL, where[v], n);
+  }
 }
 
 FC_INLINE void max_of_row(const fc_pool2d *d, int64_t row, const real *x, const real *x_end, real *y, const real *y_end,
@@ -61,14 +72,14 @@ FC_INLINE void max_of_row(const fc_pool2d *d, int64_t row, const real *x, const 
   for (int64_t ow = 0; ow < d->OW; ow++) {
     window w = window_of(d, row % d->OH, ow);
     const real *end = image + ((w.bottom - 1) * d->W + w.right) * d->C;
-    for (int64_t c = 0; c < d->C; c += VL) {
-      int64_t i = (row * d->OW + ow) * d->C + c;
-      int64_t n = may_spill(d, c, end, x_end, y + i, y_end) ? VL : d->C - c;
-      if (n == VL)
-        max_of_window(d, image + c, w, VL, y + i, argmax ? argmax + i : NULL);
+    int64_t i = (row * d->OW + ow) * d->C, c = 0;
+    for (; c + NV * VL <= d->C; c += NV * VL)
+      max_of_window(d, image + c, w, NV, VL, y + i + c, argmax ? argmax + i + c : NULL);
+    for (; c < d->C; c += VL)
+      if (may_spill(d, c, end, x_end, y + i + c, y_end))
+        max_of_window(d, image + c, w, 1, VL, y + i + c, argmax ? argmax + i + c : NULL);
       else
-        max_of_window(d, image + c, w, n, y + i, argmax ? argmax + i : NULL);
-    }
+        max_of_window(d, image + c, w, 1, d->C - c, y + i + c, argmax ? argmax + i + c : NULL);
   }
 }
 
@@ -89,14 +100,18 @@ fc_status FC(max_pool2d)(const fc_pool2d *d, const void *x_, void *y_, int32_t *
   return FC_OK;
 }
 
-FC_INLINE void mean_of_window(const fc_pool2d *d, const real *image, window w, real count, int64_t n, real *y) {
-  vec total = {0};
+FC_INLINE void mean_of_window(const fc_pool2d *d, const real *image, window w, real count, int nv, int64_t n, real *y) {
+  vec total[NV] = {{0}};
   for (int64_t h = w.top; h < w.bottom; h++) {
-    vec line = {0}; /* summed row by row: large windows lose less */
-    for (int64_t c = w.left; c < w.right; c++) line += load_n(image + (h * d->W + c) * d->C, n);
-    total += line;
+    vec line[NV] = {{0}}; /* summed row by row: large windows lose less */
+    for (int64_t p = h * d->W + w.left; p < h * d->W + w.right; p++)
+      for (int v = 0; v < nv; v++) line[v] += load_n(image + p * d->C + v * VL, n);
+    for (int v = 0; v < nv; v++) total[v] += line[v];
   }
-  store_n(y, total / count, n);
+  if (((int64_t)count & ((int64_t)count - 1)) == 0) /* a power of two: the product is exact, and a division slow */
+    for (int v = 0; v < nv; v++) store_n(y + v * VL, total[v] * (1 / count), n);
+  else
+    for (int v = 0; v < nv; v++) store_n(y + v * VL, total[v] / count, n);
 }
 
 /* How many elements the mean is over: the window's part in the input, or in the input and its padding. */
@@ -113,15 +128,15 @@ static void mean_of_row(const fc_pool2d *d, int include_pad, int64_t row, const 
   const real *image = x + row / d->OH * d->H * d->W * d->C;
   for (int64_t ow = 0; ow < d->OW; ow++) {
     window w = window_of(d, row % d->OH, ow);
-    real count = count_of(d, row % d->OH, ow, include_pad);
+    real count = count_of(d, row % d->OH, ow, include_pad), *to = y + (row * d->OW + ow) * d->C;
     const real *end = image + ((w.bottom - 1) * d->W + w.right) * d->C;
-    for (int64_t c = 0; c < d->C; c += VL) {
-      real *to = y + (row * d->OW + ow) * d->C + c;
-      if (may_spill(d, c, end, x_end, to, y_end))
-        mean_of_window(d, image + c, w, count, VL, to);
+    int64_t c = 0;
+    for (; c + NV * VL <= d->C; c += NV * VL) mean_of_window(d, image + c, w, count, NV, VL, to + c);
+    for (; c < d->C; c += VL)
+      if (may_spill(d, c, end, x_end, to + c, y_end))
+        mean_of_window(d, image + c, w, count, 1, VL, to + c);
       else
-        mean_of_window(d, image + c, w, count, d->C - c, to);
-    }
+        mean_of_window(d, image + c, w, count, 1, d->C - c, to + c);
   }
 }
 
@@ -145,33 +160,34 @@ FC_INLINE void readers_of(int64_t p, int64_t before, int64_t pool, int64_t strid
   *last = min_i64((p + before) / stride + 1, outputs);
 }
 
-/* n <= VL channels: dx of a pixel = sum over the windows that hold it of dy / count */
-FC_INLINE void gather_mean(const fc_pool2d *d, const real *image, window from, const real *share, int64_t n, real *dx) {
-  vec total = {0};
+/* dx of a pixel = sum over the windows that hold it of dy / count */
+FC_INLINE void gather_mean(const fc_pool2d *d, const real *image, window from, const real *share, int nv, int64_t n,
+                           real *dx) {
+  vec total[NV] = {{0}};
   for (int64_t oh = from.top; oh < from.bottom; oh++)
-    for (int64_t ow = from.left; ow < from.right; ow++) {
-      int64_t i = oh * d->OW + ow;
-      total += load_n(image + i * d->C, n) * share[i];
-    }
-  store_n(dx, total, n);
+    for (int64_t i = oh * d->OW + from.left; i < oh * d->OW + from.right; i++)
+      for (int v = 0; v < nv; v++) total[v] += load_n(image + i * d->C + v * VL, n) * share[i];
+  for (int v = 0; v < nv; v++) store_n(dx + v * VL, total[v], n);
 }
 
-static void gather_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end, const real *share, real *dx,
-                       const real *dx_end) {
+/* readers (W, 2): the output columns that read each input column */
+static void gather_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end, const real *share,
+                       const int64_t *readers, real *dx, const real *dx_end) {
   const real *image = dy + row / d->H * d->OH * d->OW * d->C;
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
   for (int64_t w = 0; w < d->W; w++) {
-    readers_of(w, d->PL, d->PW, d->SW, d->OW, &from.left, &from.right);
+    from.left = readers[2 * w], from.right = readers[2 * w + 1];
     int none = from.top >= from.bottom || from.left >= from.right;
     const real *end = none ? image : image + ((from.bottom - 1) * d->OW + from.right) * d->C;
-    for (int64_t c = 0; c < d->C; c += VL) {
-      real *to = dx + (row * d->W + w) * d->C + c;
-      if (may_spill(d, c, end, dy_end, to, dx_end))
-        gather_mean(d, image + c, from, share, VL, to);
+    real *to = dx + (row * d->W + w) * d->C;
+    int64_t c = 0;
+    for (; c + NV * VL <= d->C; c += NV * VL) gather_mean(d, image + c, from, share, NV, VL, to + c);
+    for (; c < d->C; c += VL)
+      if (may_spill(d, c, end, dy_end, to + c, dx_end))
+        gather_mean(d, image + c, from, share, 1, VL, to + c);
       else
-        gather_mean(d, image + c, from, share, d->C - c, to);
-    }
+        gather_mean(d, image + c, from, share, 1, d->C - c, to + c);
   }
 }
 
@@ -179,14 +195,21 @@ static void gather_row(const fc_pool2d *d, int64_t row, const real *dy, const re
 fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const void *dy_, void *dx_) {
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
   real *dx = dx_, *share = fc_alloc((size_t)(d->OH * d->OW) * sizeof(real));
-  if (!share) return FC_NO_MEMORY;
+  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
+  if (!share || !readers) {
+    fc_free(share);
+    fc_free(readers);
+    return FC_NO_MEMORY;
+  }
   for (int64_t i = 0; i < d->OH * d->OW; i++) share[i] = 1 / count_of(d, i / d->OW, i % d->OW, include_pad);
+  for (int64_t w = 0; w < d->W; w++) readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
   int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static)
   for (int64_t first = 0; first < rows; first += block) {
     int64_t last = min_i64(rows, first + block);
-    for (int64_t row = first; row < last; row++) gather_row(d, row, dy, dy_end, share, dx, dx + last * length);
+    for (int64_t row = first; row < last; row++) gather_row(d, row, dy, dy_end, share, readers, dx, dx + last * length);
   }
   fc_free(share);
+  fc_free(readers);
   return FC_OK;
 }

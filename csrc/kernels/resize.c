@@ -71,6 +71,13 @@ FC_INLINE tap tap_of(int64_t p, int64_t factor, int64_t size) {
   return (tap){low, min_i64(low + 1, size - 1), (real)(centre - (double)low)};
 }
 
+/* Taps of all output pixels of one axis; NULL when there is no memory. */
+static tap *new_taps(int64_t factor, int64_t size) {
+  tap *taps = fc_alloc((size_t)(factor * size) * sizeof(tap));
+  for (int64_t p = 0; taps && p < factor * size; p++) taps[p] = tap_of(p, factor, size);
+  return taps;
+}
+
 /* to (n) = a * x + b * y */
 FC_INLINE void mix(int64_t n, real a, const real *restrict x, real b, const real *restrict y, real *restrict to) {
   for (int64_t i = 0; i < n; i++) to[i] = x[i] * a + y[i] * b;
@@ -86,7 +93,12 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
   int64_t rows = u->N * u->H * u->FH, OW = u->W * u->FW, length = u->W * u->C, next = 0;
   int threads = fc_threads_for(rows * OW * u->C);
   real *lines = fc_alloc((size_t)(threads * length) * sizeof(real)); /* an input row between two, one a thread */
-  if (!lines) return FC_NO_MEMORY;
+  tap *taps = new_taps(u->FW, u->W);
+  if (!lines || !taps) {
+    fc_free(lines);
+    fc_free(taps);
+    return FC_NO_MEMORY;
+  }
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine;
@@ -99,12 +111,13 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
       const real *image = x + i / (u->H * u->FH) * u->H * length;
       mix(length, 1 - t.weight, image + t.low * length, t.weight, image + t.high * length, line);
       for (int64_t q = 0; q < OW; q++) {
-        tap s = tap_of(q, u->FW, u->W);
+        tap s = taps[q];
         mix(u->C, 1 - s.weight, line + s.low * u->C, s.weight, line + s.high * u->C, y + (i * OW + q) * u->C);
       }
     }
   }
   fc_free(lines);
+  fc_free(taps);
   return FC_OK;
 }
 
@@ -116,7 +129,12 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
   int64_t OH = u->H * u->FH, OW = u->W * u->FW, length = OW * u->C, next = 0;
   int threads = fc_threads_for(2 * u->N * OH * length);
   real *lines = fc_alloc((size_t)(threads * length) * sizeof(real));
-  if (!lines) return FC_NO_MEMORY;
+  tap *taps = new_taps(u->FW, u->W);
+  if (!lines || !taps) {
+    fc_free(lines);
+    fc_free(taps);
+    return FC_NO_MEMORY;
+  }
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine;
@@ -135,12 +153,13 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
       real *to = dx + i * u->W * u->C;
       memset(to, 0, (size_t)(u->W * u->C) * sizeof(real));
       for (int64_t q = 0; q < OW; q++) {
-        tap s = tap_of(q, u->FW, u->W);
+        tap s = taps[q];
         add_scaled(u->C, 1 - s.weight, line + q * u->C, to + s.low * u->C);
         add_scaled(u->C, s.weight, line + q * u->C, to + s.high * u->C);
       }
     }
   }
   fc_free(lines);
+  fc_free(taps);
   return FC_OK;
 }

@@ -2,20 +2,25 @@
 #include "activation.h"
 #include "vmath.h"
 
-static real sum_lanes(vec v) {
-  real sum = 0;
-  for (int l = 0; l < VL; l++) sum += v[l];
-  return sum;
+/* halves on halves: the fewest steps one after another */
+FC_INLINE real sum_lanes(vec v) {
+  real lane[VL];
+  store(lane, v);
+  for (int half = VL / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+  return lane[0];
 }
 
 static real max_row(int64_t K, const real *x) {
   vec best = splat(-INFINITY);
   int64_t k = 0;
   for (; k + VL <= K; k += VL) best = at_least(best, load(x + k));
-  real maximum = -INFINITY; /* a NaN may be lost here: it comes back with its exponential */
-  for (int l = 0; l < VL; l++) maximum = best[l] > maximum ? best[l] : maximum;
-  for (; k < K; k++) maximum = x[k] > maximum ? x[k] : maximum;
-  return maximum;
+  if (k < K) best = at_least(best, blend(lanes_below(K - k), load_part(x + k, K - k), best));
+  real lane[VL];
+  store(lane, best);
+  for (int half = VL / 2; half > 0; half /= 2) /* a NaN may be lost here: it comes back with its exponential */
+    for (int l = 0; l < half; l++) lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+  return lane[0];
 }
 
 /* x (K) -> y (K); y may be x. Where asked for: the maximum of x and log(sum(exp(x - maximum))). */
@@ -36,7 +41,9 @@ void FC(softmax_row)(int64_t K, const real *x, real *y, real *maximum, real *log
   real sum = sum_lanes(sums);
   if (maximum) *maximum = top;
   if (log_sum) *log_sum = real_log(sum);
-  for (k = 0; k < K; k++) y[k] /= sum;
+  real inverse = 1 / sum; /* the sum is at least 1 */
+  for (k = 0; k + VL <= K; k += VL) store(y + k, load(y + k) * inverse);
+  if (k < K) store_part(y + k, load_part(y + k, K - k) * inverse, K - k);
 }
 
 /* dx = y (dy - sum(dy y)); all (K) */

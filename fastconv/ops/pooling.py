@@ -214,9 +214,9 @@ def _indices(argmax: Any, shape: Sequence[int], like: str, h: int, w: int) -> np
     if argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax must be integers, got {argmax.dtype}")
     _checks.expect_shape(argmax, shape, "argmax", f"the shape of {like}")
-    _check_plane(h, w)
-    if argmax.dtype.itemsize > 4 or argmax.dtype.kind == "u":
-        _check_indices(argmax, h, w)  # before a conversion could make a bad index a good one
+    if argmax.dtype.itemsize > 4 or argmax.dtype.kind == "u":  # a conversion could make a bad index a good one
+        _check_indices(argmax, h, w)
+        _check_plane(h, w)
     return np.require(argmax, np.int32, "CA")
 
 
