@@ -44,8 +44,8 @@ def test_predict_needs_no_compile():
 )
 @pytest.mark.parametrize("call", ["predict", "fit", "evaluate", "train_on_batch", "predict_on_batch"])
 def test_inputs_of_another_shape(call, x, message):
+    arguments = (x,) if "predict" in call else (x, Y)
     with pytest.raises(ValueError, match=message):
-        arguments = (x,) if "predict" in call else (x, Y)
         getattr(_model(), call)(*arguments)
 
 

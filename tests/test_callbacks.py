@@ -62,7 +62,8 @@ def test_order_of_the_hooks():
         ("on_epoch_end", 0, ["loss", "mae", "val_loss", "val_mae"]),
         ("on_train_end", ["loss", "mae", "val_loss", "val_mae"]),
     ]
-    assert recorder.model is model and recorder.params == {"epochs": 1, "steps": 2, "verbose": 0}
+    assert recorder.model is model
+    assert recorder.params == {"epochs": 1, "steps": 2, "verbose": 0}
     calls.clear()
     model.predict(X[:5], verbose=0, callbacks=[recorder])
     assert [name for name, *_ in calls] == [
@@ -95,7 +96,8 @@ def test_stop_training_inside_an_epoch():
             self.model.stop_training = len(batches) == 3
 
     history = _fit(_model(), Stop(), epochs=5)
-    assert batches == [0, 1, 0] and history.epoch == [0, 1]
+    assert batches == [0, 1, 0]
+    assert history.epoch == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,8 @@ def test_early_stopping_restores_the_best_weights(capsys):
     model = _model()
     stopping = callbacks.EarlyStopping("watched", patience=2, restore_best_weights=True, verbose=1)
     _fit(model, Keep(), Scripted("watched", [3.0, 1.0, 2.0, 2.0, 0.0]), stopping, epochs=5)
-    assert len(weights) == 4 and not np.array_equal(weights[1][0], weights[3][0])
+    assert len(weights) == 4
+    assert not np.array_equal(weights[1][0], weights[3][0])
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[1], strict=True))
     assert "early stopping" in capsys.readouterr().err
 
@@ -212,9 +215,7 @@ def test_learning_rate_scheduler():
     scheduler = callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch < 2 else 0.0)
     history = _fit(_model(optimizers.SGD(0.2)), scheduler, epochs=4)
     assert history.history["learning_rate"] == [0.1, 0.05, 0.0, 0.0]
-    assert history.history["loss"][3] == pytest.approx(
-        history.model.evaluate(X, Y, verbose=0)[0]
-    )  # nothing moved
+    assert history.history["loss"][3] == pytest.approx(history.model.evaluate(X, Y, verbose=0)[0])  # nothing moved
     with pytest.raises(ValueError, match="learning_rate"):
         _fit(_model(), callbacks.LearningRateScheduler(lambda epoch, rate: -1.0), epochs=1)
 
@@ -276,7 +277,8 @@ def test_terminate_on_nan():
     model = _model(optimizers.SGD(1e20))
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="the loss is"):
         history = _fit(model, callbacks.TerminateOnNaN(), epochs=50)
-    assert len(history.epoch) < 5 and not np.isfinite(history.history["loss"][-1])
+    assert len(history.epoch) < 5
+    assert not np.isfinite(history.history["loss"][-1])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ FAN_IN, FAN_OUT = 3 * 5 * 32, 3 * 5 * 64
 def test_distribution(name, variance, limit, dtype):
     set_random_seed(3)
     values = initializers.get(name)(SHAPE, dtype)
-    assert values.dtype == dtype and values.shape == SHAPE and values.flags.c_contiguous
+    assert values.dtype == dtype
+    assert values.shape == SHAPE
+    assert values.flags.c_contiguous
     n = values.size
     assert abs(values.mean()) < 5 * np.sqrt(variance / n)
     assert values.var() == pytest.approx(variance, rel=0.03)
@@ -134,7 +136,8 @@ def test_regularizers():
     assert regularizers.L2(0.1).gradient(w.astype(np.float32)).dtype == np.float32
     assert regularizers.get(None) is None
     again = regularizers.get(regularizers.serialize(regularizers.L1(0.3)))
-    assert isinstance(again, regularizers.L1) and again.l1 == 0.3
+    assert isinstance(again, regularizers.L1)
+    assert again.l1 == 0.3
     with pytest.raises(ValueError, match="l2"):
         regularizers.L2(-1)
     with pytest.raises(TypeError):

@@ -66,11 +66,13 @@ def test_names():
     def closeness(y_true, y_pred):
         return 0.0
 
-    assert metrics.get(closeness) is closeness and metrics.name_of(closeness) == "closeness"
+    assert metrics.get(closeness) is closeness
+    assert metrics.name_of(closeness) == "closeness"
     assert metrics.name_of(metrics.TopKCategoricalAccuracy(k=3)) == "top_k_categorical_accuracy"
     assert metrics.name_of(metrics.TopKCategoricalAccuracy(k=3, name="top3")) == "top3"
     again = metrics.get(metrics.serialize(metrics.SparseTopKCategoricalAccuracy(k=3)))
-    assert isinstance(again, metrics.SparseTopKCategoricalAccuracy) and again.k == 3
+    assert isinstance(again, metrics.SparseTopKCategoricalAccuracy)
+    assert again.k == 3
 
 
 def test_mean_weighs_by_samples():

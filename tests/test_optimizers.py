@@ -145,8 +145,11 @@ def test_apply_leaves_parameters_without_gradient_alone_and_counts_versions():
     parameters[0].add_grad(np.ones(3))
     optimizer = optimizers.SGD(0.5)
     optimizer.apply(parameters)
-    assert parameters[0].value.tolist() == [0.5] * 3 and parameters[1].value.tolist() == [1.0] * 3
-    assert parameters[0].version == 1 and parameters[1].version == 0 and optimizer.iterations == 1
+    assert parameters[0].value.tolist() == [0.5] * 3
+    assert parameters[1].value.tolist() == [1.0] * 3
+    assert parameters[0].version == 1
+    assert parameters[1].version == 0
+    assert optimizer.iterations == 1
 
 
 def test_strided_gradient():
@@ -197,7 +200,8 @@ def test_schedule_drives_the_optimizer_and_may_reach_zero():
         parameter.add_grad(np.ones(1))
         rates.append(optimizer.learning_rate)
         optimizer.apply([parameter])
-    assert rates == [1.0, 0.5, 0.0, 0.0] and parameter.value[0] == -1.5
+    assert rates == [1.0, 0.5, 0.0, 0.0]
+    assert parameter.value[0] == -1.5
     with pytest.raises(TypeError, match="schedule"):
         optimizer.learning_rate = 0.1
 
@@ -211,7 +215,8 @@ def test_names_defaults_and_round_trip(name):
     assert {key: theirs[key] for key in config} == pytest.approx(config)
     own.learning_rate = 0.0  # a callback may have got there
     again = optimizers.get(optimizers.serialize(own))
-    assert again.get_config() == own.get_config() and again.learning_rate == 0
+    assert again.get_config() == own.get_config()
+    assert again.learning_rate == 0
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,11 @@ def test_fit_learns_and_reports():
     model = _compiled(optimizer=optimizers.Adam(0.01))
     history = model.fit(x, y, epochs=12, batch_size=16, verbose=0, validation_split=0.25)
     assert list(history.history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
-    assert history.epoch == list(range(12)) and len(history.history["loss"]) == 12
-    assert history.history["val_accuracy"][-1] > 0.95 and model.history is history and model.epoch == 12
+    assert history.epoch == list(range(12))
+    assert len(history.history["loss"]) == 12
+    assert history.history["val_accuracy"][-1] > 0.95
+    assert model.history is history
+    assert model.epoch == 12
     loss, accuracy = model.evaluate(x, y, verbose=0)
     predictions = model.predict(x, verbose=0)
     assert accuracy == pytest.approx((predictions.argmax(-1) == y).mean())
@@ -168,9 +171,7 @@ def test_regularizers_are_keras():
 
 
 def test_frozen_layer_stays_and_adds_no_penalty():
-    model = Sequential(
-        [layers.Dense(3, input_shape=(4,), kernel_regularizer="l2", trainable=False), layers.Dense(2)]
-    )
+    model = Sequential([layers.Dense(3, input_shape=(4,), kernel_regularizer="l2", trainable=False), layers.Dense(2)])
     model.compile("sgd", "mse")
     before = model.layers[0].get_weights()
     x, y = np.ones((4, 4), np.float32), model.predict(np.ones((4, 4), np.float32), verbose=0)
@@ -343,7 +344,8 @@ def test_validation_split_takes_the_last_part_before_shuffling():
     a = split.fit(x, y, validation_split=0.21, epochs=2, batch_size=10, verbose=0, callbacks=[Spy()]).history
     set_random_seed(8)
     b = given.fit(x[:39], y[:39], validation_data=(x[39:], y[39:]), epochs=2, batch_size=10, verbose=0).history
-    assert a == b and len(seen) == 8
+    assert a == b
+    assert len(seen) == 8
     assert _weights_equal(split, given)
 
 
@@ -366,7 +368,7 @@ def test_validation_data_of_every_kind():
 
 
 def test_shuffling_follows_seed_and_epoch():
-    x, y = _blobs(40)
+    x = _blobs(40)[0]
     orders = []
 
     class Spy:
@@ -386,8 +388,10 @@ def test_shuffling_follows_seed_and_epoch():
         return [order[:, 0].tolist() for order in orders]
 
     first = run(1, epochs=3)
-    assert first == run(1, epochs=3) and first != run(2, epochs=3)
-    assert first[0] != first[1] and all(sorted(order) == list(range(40)) for order in first)
+    assert first == run(1, epochs=3)
+    assert first != run(2, epochs=3)
+    assert first[0] != first[1]
+    assert all(sorted(order) == list(range(40)) for order in first)
     assert run(1, epochs=2, shuffle=False) == [list(range(40))] * 2
 
 
@@ -438,7 +442,7 @@ def test_sequential_learns_its_input_shape_from_the_data():
 def test_predict_on_no_samples_and_on_a_last_small_batch():
     model = _compiled()
     assert model.predict(np.zeros((0, 8, 7, 1)), verbose=0).shape == (0, 3)
-    x, _ = _blobs(37)
+    x = _blobs(37)[0]
     np.testing.assert_allclose(model.predict(x, batch_size=10, verbose=0), model(x), rtol=1e-5, atol=1e-6)
 
 
@@ -514,7 +518,9 @@ def test_ctrl_c_ends_fit_with_the_history_so_far(capsys):
 
     model = _compiled()
     history = model.fit(x, y, batch_size=10, epochs=9, verbose=0, callbacks=[CtrlC()])
-    assert history.epoch == [0, 1] and len(history.history["loss"]) == 2 and ended == [True]
+    assert history.epoch == [0, 1]
+    assert len(history.history["loss"]) == 2
+    assert ended == [True]
     assert "interrupted in epoch 3" in capsys.readouterr().err
     model.fit(x, y, initial_epoch=2, epochs=3, verbose=0)
 
@@ -580,7 +586,8 @@ def test_log_file_gets_one_line_an_epoch(capsys):
     _compiled().fit(x, y, epochs=3, verbose=1, validation_split=0.5)
     err = capsys.readouterr().err
     lines = err.splitlines()
-    assert "\r" not in err and len(lines) == 3
+    assert "\r" not in err
+    assert len(lines) == 3
     assert all(word in lines[0] for word in ("epoch 1/3", "loss:", "accuracy:", "val_loss:", "images/s"))
     _compiled().fit(x, y, verbose=0)
     assert capsys.readouterr().err == ""
@@ -599,8 +606,12 @@ def test_terminal_gets_a_bar(monkeypatch):
     x, y = _blobs(20)
     _compiled().fit(x, y, epochs=2, batch_size=5, verbose="auto")
     text = terminal.getvalue()
-    assert "\r" in text and "epoch 1/2: 100%" in text and "4/4" in text and "images/s" in text
-    assert "epoch 2/2: 100%" in text and text.endswith("\n")
+    assert "\r" in text
+    assert "epoch 1/2: 100%" in text
+    assert "4/4" in text
+    assert "images/s" in text
+    assert "epoch 2/2: 100%" in text
+    assert text.endswith("\n")
 
 
 def test_a_bar_of_unknown_length_and_one_for_predict(monkeypatch):
@@ -621,7 +632,8 @@ def test_a_bar_of_unknown_length_and_one_for_predict(monkeypatch):
         terminal = Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
         call()
-        assert "4/4" in terminal.getvalue() and "images/s" in terminal.getvalue()
+        assert "4/4" in terminal.getvalue()
+        assert "images/s" in terminal.getvalue()
 
 
 def test_notebook_counts_as_able_to_show_a_bar(monkeypatch):
@@ -638,7 +650,8 @@ def test_notebook_counts_as_able_to_show_a_bar(monkeypatch):
     assert resolve_verbose("auto") == 2  # a kernel without widgets
     monkeypatch.setattr(tqdm.auto, "tqdm", type("tqdm", (tqdm.notebook.tqdm_notebook,), {}))
     assert resolve_verbose("auto") == 1
-    assert resolve_verbose(0) == 0 and resolve_verbose(2) == 2
+    assert resolve_verbose(0) == 0
+    assert resolve_verbose(2) == 2
 
 
 def test_steps_run_without_growing_the_model():

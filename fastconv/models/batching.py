@@ -332,11 +332,6 @@ def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from rest
 
 
-def is_array_like(x: Any) -> bool:
-    """Whether ``x`` is data in memory (an array, or a list or dict of them) and not an iterable of batches."""
-    return hasattr(x, "__array__") or isinstance(x, (list, tuple, Mapping))
-
-
 def check_count(value: Any, name: str) -> int:
     """Check a positive integer and return it."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -256,9 +256,7 @@ def _assign_random_states(model: Model, tensors: Mapping[str, np.ndarray], path:
         state[...] = given[key]
 
 
-def _mismatches(
-    expected: Mapping[str, tuple[tuple[int, ...], np.dtype]], given: Mapping[str, np.ndarray]
-) -> list[str]:
+def _mismatches(expected: Mapping[str, tuple[tuple[int, ...], np.dtype]], given: Mapping[str, np.ndarray]) -> list[str]:
     problems = []
     missing, extra = [k for k in expected if k not in given], [k for k in given if k not in expected]
     if missing:

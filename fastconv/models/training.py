@@ -15,19 +15,11 @@ from ..callbacks import CallbackList, History, Logs
 from ..layers.base import Layer
 from ..metrics import mean_of
 from . import objective, saving
-from .batching import (
-    ArrayData,
-    Data,
-    IterableData,
-    Ports,
-    as_inputs,
-    check_count,
-    is_array_like,
-    make_batch,
-)
+from .batching import ArrayData, Data, Ports, as_inputs, make_batch
 from .loop import EpochLoop, check_epochs, limited, used_up, weighted
 from .objective import Meter
 from .progress import Progress, resolve_verbose
+from .sources import make_data, with_validation
 from .steps import Steps, ports_of
 
 if TYPE_CHECKING:
@@ -147,10 +139,10 @@ class Trainer(Layer):
         self._check_compiled()
         verbosity = resolve_verbose(verbose)
         check_epochs(epochs, initial_epoch)
-        data = self._data(x, y, sample_weight, batch_size, steps_per_epoch)
-        validation = self._validation(validation_data, validation_split, data, validation_batch_size, validation_steps)
-        if validation_split:
-            data = cast(ArrayData, data).split(validation_split)[0]
+        data = make_data(x, y, sample_weight, batch_size, steps_per_epoch, self._ports)
+        data, validation = with_validation(
+            data, validation_data, validation_split, validation_batch_size, validation_steps, self._ports
+        )
         if isinstance(data, ArrayData):
             if not data.samples:
                 raise ValueError("there are no samples to train on")
@@ -222,7 +214,7 @@ class Trainer(Layer):
             RuntimeError, ValueError, TypeError: as :meth:`fit`.
         """
         self._check_compiled()
-        data = self._data(x, y, sample_weight, batch_size, steps)
+        data = make_data(x, y, sample_weight, batch_size, steps, self._ports)
         if isinstance(data, ArrayData) and not data.samples:
             raise ValueError("there are no samples to evaluate on")
         count = limited(data, steps, "steps")
@@ -254,7 +246,7 @@ class Trainer(Layer):
         Raises:
             ValueError: another shape than the model's input; the message shows both. TypeError: not numbers.
         """
-        data = self._data(x, None, None, batch_size, steps)
+        data = make_data(x, None, None, batch_size, steps, self._ports)
         count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
         hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
@@ -363,39 +355,6 @@ class Trainer(Layer):
         if self._built_graph() is None:
             self.build((None, *np.shape(x)[1:]))
         return ports_of(cast("Model", self))
-
-    def _data(self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, steps: int | None) -> Data:
-        if is_array_like(x):
-            return ArrayData(x, y, sample_weight, self._ports(x), 32 if batch_size is None else batch_size)
-        if x is None or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
-            raise TypeError(f"x must be arrays or an iterable of batches, got {type(x).__name__}")
-        given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
-        excess = [name for name, value in given.items() if value is not None]
-        if excess:
-            raise ValueError(f"x is an iterable of batches, which hold it already: leave out {', '.join(excess)}")
-        return IterableData(x, self._ports, steps)
-
-    def _validation(
-        self, given: Any, split: float, data: Data, batch_size: int | None, steps: int | None
-    ) -> Data | None:
-        if given is None:
-            if not split:
-                return None
-            if not isinstance(data, ArrayData):
-                raise ValueError("validation_split needs arrays; give validation_data")
-            part = data.split(split)[1]
-            part.batch_size = part.batch_size if batch_size is None else check_count(batch_size, "batch_size")
-            return part
-        if split:
-            raise ValueError("give either validation_data or validation_split")
-        if not isinstance(given, (tuple, list)):
-            return self._data(given, None, None, None, steps)
-        if len(given) not in (2, 3):
-            raise ValueError(f"validation_data is (x, y) or (x, y, sample_weight), got {len(given)} items")
-        if batch_size is None:
-            batch_size = data.batch_size if isinstance(data, ArrayData) else 32
-        x, y, sample_weight = (*given, None)[:3]
-        return self._data(x, y, sample_weight, batch_size, steps)
 
     def _shuffle_seed(self, initial_epoch: int) -> int:
         """Return the seed of the shuffle orders: a new one for a new run, the same for one that goes on."""

@@ -1,0 +1,19 @@
+"""Code that runs at set moments of ``fit``: stopping early, saving, changing the learning rate, logging."""
+
+from .base import Callback, CallbackList, History, LambdaCallback, Logs
+from .monitoring import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from .others import CSVLogger, LearningRateScheduler, TerminateOnNaN
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "Logs",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
