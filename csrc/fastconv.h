@@ -139,8 +139,10 @@ int fc_set_num_threads(int n); /* 0 done, 1 refused: this process was forked fro
 const char *fc_num_threads_source(void);
 void fc_set_num_threads_source(const char *source);
 int fc_has_openmp(void);
-/* Threads worth waking for `work` elementary operations: 1 for little work. Never changes a result. */
+/* Threads worth waking for `work` elements read or written: 1 for little work. Never changes a result. */
 int fc_threads_for(int64_t work);
+/* Likewise for multiply-adds, of which a vector unit does many in the time of one element from memory. */
+static inline int fc_threads_for_macs(int64_t macs) { return fc_threads_for(macs / 16); }
 
 /* memory.c: 64-byte aligned blocks that go back to a pool */
 void *fc_alloc(size_t bytes); /* NULL when there is no memory */

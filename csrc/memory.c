@@ -86,7 +86,7 @@ void fc_free(void *pointer) {
   block *b = (block *)((char *)pointer - ALIGN);
   pthread_mutex_lock(&lock);
   in_use -= b->size;
-  int keep = in_use + pooled + b->size <= peak + peak / 4; /* a pool never outgrows what was once needed */
+  int keep = in_use + pooled + b->size <= 2 * peak; /* the classes peak at different times, hence the 2 */
   if (keep) {
     b->next = free_blocks[b->class_index];
     free_blocks[b->class_index] = b;

@@ -39,7 +39,7 @@ int fc_has_openmp(void) {
 }
 
 int fc_threads_for(int64_t work) {
-  enum { WORTH = 20000 }; /* waking a team costs about as much as this many operations */
+  enum { WORTH = 50000 }; /* waking a thread costs about as much as this many operations */
   if (threads == 1 || work < 2 * WORTH) return 1;
   ran_several = 1;
   int64_t most = work / WORTH;

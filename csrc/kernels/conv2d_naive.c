@@ -12,7 +12,7 @@ fc_status FC(conv2d_forward_naive)(const fc_conv2d *d, const void *x_, const voi
   const real *x = x_, *w = w_;
   real *y = y_;
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, rows = d->N * d->OH;
-#pragma omp parallel for num_threads(fc_threads_for(rows * d->OW * d->K * d->KH * d->KW * Cg)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for_macs(rows * d->OW * d->K * d->KH * d->KW * Cg)) schedule(static)
   for (int64_t row = 0; row < rows; row++)
     for (int64_t ow = 0; ow < d->OW; ow++) {
       real *to = y + (row * d->OW + ow) * d->y_pitch;
@@ -37,7 +37,7 @@ fc_status FC(conv2d_backward_data_naive)(const fc_conv2d *d, const void *dy_, co
   const real *dy = dy_, *w = w_;
   real *dx = dx_;
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, rows = d->N * d->H;
-#pragma omp parallel for num_threads(fc_threads_for(rows * d->W * d->K * d->KH * d->KW * Cg)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for_macs(rows * d->W * d->K * d->KH * d->KW * Cg)) schedule(static)
   for (int64_t row = 0; row < rows; row++)
     for (int64_t col = 0; col < d->W; col++) {
       real *to = dx + (row * d->W + col) * d->x_pitch;
@@ -64,7 +64,7 @@ fc_status FC(conv2d_backward_weights_naive)(const fc_conv2d *d, const void *x_, 
   const real *x = x_, *dy = dy_;
   real *dw = dw_;
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = d->KH * d->KW;
-#pragma omp parallel for num_threads(fc_threads_for(d->N * d->OH * d->OW * d->K * taps * Cg)) schedule(static)
+#pragma omp parallel for num_threads(fc_threads_for_macs(d->N * d->OH * d->OW * d->K * taps * Cg)) schedule(static)
   for (int64_t tap = 0; tap < taps; tap++) {
     real *to = dw + tap * Cg * d->K;
     memset(to, 0, (size_t)(Cg * d->K) * sizeof(real));

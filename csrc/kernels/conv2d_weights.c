@@ -101,7 +101,7 @@ static void add_chunks(const weights_plan *p, const real *partial, real *dw) {
 static fc_status run_plan(const weights_plan *p, real *dw) {
   const fc_conv2d *d = p->d;
   int64_t rows = d->N * d->OH, size = p->bands * p->height * d->K, tasks = p->chunks * p->groups;
-  int64_t threads = fc_threads_for(rows * d->OW * p->bands * p->height * p->cols);
+  int64_t threads = fc_threads_for_macs(rows * d->OW * p->bands * p->height * p->cols);
   real *partial = p->chunks > 1 ? fc_alloc((size_t)(p->chunks * size) * sizeof(real)) : dw;
   real *zeros = fc_alloc((size_t)(NV_MAX * VL) * sizeof(real));
   tile_segment *segments = fc_alloc((size_t)(threads * p->block_rows) * sizeof(tile_segment));

@@ -98,7 +98,7 @@ static fc_status gemm_rows(const fc_gemm *g, const real *a, const real *b, const
   FC(pack_panels)(g->K, g->N, b, g->b_row, g->b_col, packed);
   int64_t panels = panel_count(g->N), mr = tile_height(panel_width(g->N, 0)), tiles = ceil_div(g->M, mr);
   int64_t block = max_i64(1, min_i64(32, ceil_div(tiles, 16)));
-#pragma omp parallel for num_threads(fc_threads_for(g->M * g->N * g->K)) schedule(dynamic)
+#pragma omp parallel for num_threads(fc_threads_for_macs(g->M * g->N * g->K)) schedule(dynamic)
   for (int64_t first = 0; first < tiles; first += block)
     for (int64_t p = 0; p < panels; p++) {
       int width = panel_width(g->N, p);
@@ -153,7 +153,7 @@ static void block_of_rows(const fc_gemm *g, const real *a, int64_t rows, int64_t
 static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
                               const real *slope, const real *zeros, real *c) {
   int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0)), blocks = ceil_div(g->M, mc);
-  int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for(g->M * g->N * g->K);
+  int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for_macs(g->M * g->N * g->K);
   real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
   real *packed_a = fc_alloc((size_t)(threads * mc * (depth_max + ROW_GAP)) * sizeof(real));
   int64_t next = 0, slice_size = mc * (depth_max + ROW_GAP); /* packed_a: one slice a thread */

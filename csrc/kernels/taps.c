@@ -77,7 +77,7 @@ fc_status FC(tap_product_run)(const tap_product *p) {
   int64_t pixels = p->in.N * p->GH * p->GW, mr = tile_height(panel_width(p->cols, 0));
   if (pixels == 0) return FC_OK;
   int64_t step = block_pixels(p, pixels, mr), blocks = ceil_div(pixels, step);
-  int64_t threads = fc_threads_for(pixels * p->cols * (p->taps * p->depth + 1));
+  int64_t threads = fc_threads_for_macs(pixels * p->cols * (p->taps * p->depth + 1));
   size_t pointers = (size_t)(step * (p->taps + 1)), zeros = (size_t)p->depth * sizeof(real);
   const real **tables = fc_alloc((size_t)threads * pointers * sizeof(real *));
   real *zero = fc_alloc(zeros);

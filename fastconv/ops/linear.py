@@ -29,6 +29,13 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     return c
 
 
+def _kernel(kernel: Any) -> np.ndarray:
+    kernel = _checks.array(kernel, "kernel", 2)
+    if 0 in kernel.shape:
+        raise ValueError(f"kernel has shape {kernel.shape}: channels and units must be at least 1")
+    return kernel
+
+
 def _rows(x: Any, name: str, kernel: np.ndarray, axis: int) -> np.ndarray:
     x = _checks.array(x, name, None, kernel)
     if x.ndim < 1 or x.shape[-1] != kernel.shape[axis]:
@@ -45,12 +52,12 @@ def dense(x: Any, kernel: Any, bias: Any = None, activation: Activation = None) 
     Raises:
         ValueError: sizes that do not fit, both shapes shown. TypeError: dtypes other than one of float32 and float64.
     """
-    kernel = _checks.array(kernel, "kernel", 2)
+    kernel = _kernel(kernel)
     x = _rows(x, "x", kernel, 0)
     c, units = kernel.shape
     bias = _checks.vector(bias, units, "bias", kernel)
     finish = LINEAR if activation is None else resolve(activation, units, x.dtype)
-    rows = x.size // c if c else 0
+    rows = x.size // c
     y = _kernels.empty((rows, units), x.dtype)
     _kernels.gemm(x.reshape(rows, c), kernel, y, False, False, bias, finish)
     return y if x.ndim == 2 else y.reshape(*x.shape[:-1], units)
@@ -64,12 +71,12 @@ def dense_backward(
     Raises:
         ValueError: ``dy`` is not of the forward output's shape. TypeError: dtypes that differ.
     """
-    kernel = _checks.array(kernel, "kernel", 2)
+    kernel = _kernel(kernel)
     x = _rows(x, "x", kernel, 0)
     c, units = kernel.shape
     dy = _checks.array(dy, "dy", None, kernel)
     _checks.expect_shape(dy, (*x.shape[:-1], units), "dy", "the shape of the forward output")
-    rows = x.size // c if c else 0
+    rows = x.size // c
     dy, flat = dy.reshape(rows, units), x.reshape(rows, c)
     dx = None
     if need_dx:
