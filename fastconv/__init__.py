@@ -1,14 +1,14 @@
 """fastconv: convolutional networks on CPUs, readable to the bottom.
 
 ``import fastconv as fc`` gives ``fc.Input``, ``fc.Model``, ``fc.Sequential`` and the modules ``fc.layers``,
-``fc.models``, ``fc.ops``, ``fc.optimizers``, ``fc.losses``, ``fc.datasets``, ``fc.visualization`` and so on, each loaded
-when it is first touched.
+``fc.models``, ``fc.ops``, ``fc.optimizers``, ``fc.losses``, ``fc.datasets``, ``fc.visualization`` and so on, each
+loaded when it is first touched.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fastconv.errors import CheckpointError, DatasetError
 
@@ -18,6 +18,25 @@ except ImportError as error:  # an unbuilt checkout: say what to do, and keep th
     raise ImportError(f"fastconv's C core cannot be loaded ({error}); build it with `pip install -e .`") from error
 
 from fastconv.config import floatx, get_num_threads, set_floatx, set_num_threads, show_config
+
+if TYPE_CHECKING:
+    from fastconv import (
+        callbacks,
+        datasets,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        models,
+        ops,
+        optimizers,
+        reference,
+        regularizers,
+        testing,
+        utils,
+        visualization,
+    )
+    from fastconv.models import Input, Model, Sequential
 
 __version__ = "0.1.0"
 
@@ -52,7 +71,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"fastconv.{name}")
     if name in _FROM_MODELS:

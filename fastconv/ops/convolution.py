@@ -97,7 +97,8 @@ def register_conv2d(
         backward_weights: ``backward_weights(x, dy, kernel_size, **geometry) -> dkernel``.
 
     Every function gets checked, contiguous arrays (NHWC and HWIO) and the keywords ``strides`` and ``dilation_rate`` as
-    (h, w), ``padding`` as ((top, bottom), (left, right)) and ``groups``. Bias and activation are not its business. A pass that is None runs ``"auto"``.
+    (h, w), ``padding`` as ((top, bottom), (left, right)) and ``groups``.
+    Bias and activation are not its business. A pass that is None runs ``"auto"``.
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name must be a non-empty string, got {name!r}")

@@ -66,7 +66,7 @@ def dense(x: Any, kernel: Any, bias: Any = None, activation: Activation = None) 
 def dense_backward(
     dy: Any, x: Any, kernel: Any, need_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Gradients of ``x @ kernel + bias``: dx of x's shape (None unless ``need_dx``), dkernel (C, units), dbias (units,).
+    """Gradients of ``x @ kernel + bias``: dx of x's shape (or None), dkernel (C, units), dbias (units,).
 
     Raises:
         ValueError: ``dy`` is not of the forward output's shape. TypeError: dtypes that differ.

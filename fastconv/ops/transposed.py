@@ -94,7 +94,7 @@ def conv2d_transpose_backward(
     dilation_rate: PairLike = 1,
     need_dx: bool = True,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Gradients of :func:`conv2d_transpose`: dx (N, H, W, C) or None, dkernel (KH, KW, filters, C), dbias (filters,)."""
+    """Gradients of :func:`conv2d_transpose`: dx of x's shape or None, dkernel of kernel's, dbias (filters,)."""
     x = _checks.image(x, "x")
     kernel = _checks.array(kernel, "kernel", 4, x)
     dy = _checks.array(dy, "dy", 4, x)
