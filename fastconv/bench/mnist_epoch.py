@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 import fastconv as fc
 from fastconv import layers
+from fastconv.bench.timing import take_turns
 
 PARAMETERS = 93_322
 
@@ -82,17 +82,6 @@ def torch_epoch(x: np.ndarray, y: np.ndarray, batch_size: int, channels_last: bo
     return epoch
 
 
-def measure(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round, taking turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, epoch in contestants.items():
-            started = time.perf_counter()
-            epoch()
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table; return 0."""
     parser = argparse.ArgumentParser(prog="python -m fastconv.bench.mnist_epoch", description=__doc__)
@@ -112,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "PyTorch, channels last": torch_epoch(x, y, arguments.batch_size, channels_last=True),
         }
 
-    measure(contestants(*digits(20 * arguments.batch_size)), rounds=1)  # warm up: threads, memory, code
-    seconds = measure(contestants(*digits(arguments.images)), arguments.rounds)
+    take_turns(contestants(*digits(20 * arguments.batch_size)), rounds=1)  # warm up: threads, memory, code
+    seconds = take_turns(contestants(*digits(arguments.images)), arguments.rounds)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"one epoch of {arguments.images:,} digits, {threads} threads, PyTorch {torch.__version__}")
     for name, times in seconds.items():
