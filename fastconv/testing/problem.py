@@ -52,7 +52,8 @@ class Problem:
         """Run forward with the same random draws every time."""
         self._reset()
         y = self.layer.forward(*self.xs, training=self.training)[0]
-        return list(y) if isinstance(y, (list, tuple)) else [y]
+        # Copies: the output of a reshaping layer is a view of the input, which the check changes in place.
+        return [a.copy() for a in y] if isinstance(y, (list, tuple)) else [y.copy()]
 
     def difference(self, plus: list[np.ndarray], minus: list[np.ndarray]) -> float:
         """Return the function's difference; subtracting first keeps outputs that did not change out of the sum."""
