@@ -37,6 +37,13 @@ def array(value: Any, name: str, ndim: int | None = None, like: np.ndarray | Non
     return value
 
 
+def converted(value: np.ndarray, dtype: Any) -> np.ndarray:
+    """``value`` as a C-contiguous, aligned array of ``dtype`` (indices, labels), copying only where needed."""
+    if value.dtype == dtype and value.flags.c_contiguous and value.flags.aligned:
+        return value
+    return np.require(value, dtype, ["C", "A"])
+
+
 def _dtype_message(name: str, dtype: np.dtype) -> str:
     if dtype.kind in "iub":
         return f"{name} is {dtype}: convert it first, e.g. {name}.astype(np.float32)"

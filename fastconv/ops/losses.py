@@ -77,11 +77,11 @@ def _targets(targets: Any, logits: np.ndarray) -> tuple[np.ndarray | None, np.nd
         if targets.dtype.kind not in "fiub":
             raise TypeError(f"targets must be numbers, got {targets.dtype}")
         _checks.expect_shape(targets, logits.shape, "targets", "one row of targets a sample")
-        return None, np.require(targets, logits.dtype, "CA")
+        return None, _checks.converted(targets, logits.dtype)
     if targets.dtype.kind not in "iu":
         raise TypeError(f"targets of shape {targets.shape} are labels: they must be integers, got {targets.dtype}")
     _checks.expect_shape(targets, logits.shape[:-1], "targets", f"one label a sample of logits {logits.shape}")
-    return np.require(targets, np.int64, "CA"), None
+    return _checks.converted(targets, np.dtype(np.int64)), None
 
 
 def _bad_label(labels: Any, classes: int) -> ValueError:

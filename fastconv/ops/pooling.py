@@ -217,7 +217,7 @@ def _indices(argmax: Any, shape: Sequence[int], like: str, h: int, w: int) -> np
     if argmax.dtype.itemsize > 4 or argmax.dtype.kind == "u":  # a conversion could make a bad index a good one
         _check_indices(argmax, h, w)
         _check_plane(h, w)
-    return np.require(argmax, np.int32, "CA")
+    return _checks.converted(argmax, np.dtype(np.int32))
 
 
 def _check_indices(argmax: np.ndarray, h: int, w: int) -> None:
