@@ -236,6 +236,13 @@ def test_kinks_are_skipped_and_counted():
     assert (report["input"].skipped, report["input"].checked) == (1, 20), report
 
 
+def test_kinks_within_the_first_step_are_told_from_the_centre():
+    distances = 1e-4 * np.array([0.999, 0.7, 0.5, 1 / 3, 0.2, 0.1])  # at a third one of the two rules is blind
+    report = gradcheck(layers.ReLU(), inputs=np.stack([distances, -distances]))
+    assert report, report
+    assert report["input"].checked == 12, report
+
+
 def test_nothing_to_compare_is_not_a_pass():
     report = gradcheck(layers.ReLU(), inputs=np.zeros((2, 3)))
     assert not report
