@@ -35,6 +35,15 @@ def test_right_layers_pass(layer, shape, seed):
     assert all(t.checked and t.skipped <= 0.2 * (t.checked + t.skipped) for t in report.tensors), report
 
 
+def test_integer_inputs_and_outputs_are_passed_on():
+    assert gradcheck(layers.MaxPool2D(2, return_argmax=True), (4, 6, 3))
+    x = np.random.default_rng(0).normal(size=(2, 4, 6, 3))
+    y, argmax = ops.max_pool2d(x, 2)
+    report = gradcheck(layers.MaxUnpool2D(2), inputs=[y, argmax])
+    assert report, report
+    assert [t.name for t in report.tensors] == ["input 0"]
+
+
 def test_inference_mode():
     assert gradcheck(layers.BatchNormalization(), (4, 4, 2), training=False)
 

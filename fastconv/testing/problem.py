@@ -37,7 +37,7 @@ class Problem:
         # Moving statistics change in every training run; the function shall not.
         self._statistics = [(p, p.numpy()) for p in layer.parameters if not p.trainable]
         self.start = self.outputs()
-        if any(y.dtype != np.float64 for y in self.start):
+        if any(y.dtype.kind == "f" and y.dtype != np.float64 for y in self.start):
             raise ValueError(f"{layer.label}: forward gives {self.start[0].dtype} for float64 inputs and weights")
         if not all(np.isfinite(y).all() for y in self.start):
             raise ValueError(f"{layer.label}: the output of forward is not finite for the inputs of the check")
@@ -46,7 +46,8 @@ class Problem:
                 f"{layer.label}: forward gives another output when run again; a random layer keeps its state in "
                 "add_random_state()"
             )
-        self.dys = [rng.standard_normal(y.shape) for y in self.start]
+        # An integer output, such as an argmax, has no gradient.
+        self.dys = [rng.standard_normal(y.shape) if y.dtype.kind == "f" else None for y in self.start]
 
     def outputs(self) -> list[np.ndarray]:
         """Run forward with the same random draws every time."""
@@ -57,14 +58,15 @@ class Problem:
 
     def difference(self, plus: list[np.ndarray], minus: list[np.ndarray]) -> float:
         """Return the function's difference; subtracting first keeps outputs that did not change out of the sum."""
-        return math.fsum(float(np.vdot(dy, a - b)) for dy, a, b in zip(self.dys, plus, minus, strict=True))
+        terms = zip(self.dys, plus, minus, strict=True)
+        return math.fsum(float(np.vdot(dy, a - b)) for dy, a, b in terms if dy is not None)
 
     def targets(self) -> Iterator[Target]:
         """Run forward and backward once and yield what there is to check."""
         self._reset()
         for parameter in self.layer.parameters:
             parameter.zero_grad()
-        for array in [*self.xs, *self.dys]:
+        for array in [*self.xs, *(dy for dy in self.dys if dy is not None)]:
             array.flags.writeable = False  # backward must not write to them
         y, cache = self.layer.forward(*self.xs, training=self.training)
         dy = type(y)(self.dys) if isinstance(y, (list, tuple)) else self.dys[0]
@@ -73,6 +75,8 @@ class Problem:
             array.flags.writeable = True
         several = len(self.xs) > 1
         for i, (x, dx) in enumerate(zip(self.xs, dxs if several else [dxs], strict=True)):
+            if x.dtype.kind != "f":
+                continue
             gradient, problem = _as_gradient(dx, x.shape, "backward returned")
             yield Target(f"input {i}" if several else "input", x, gradient, problem, lambda: None)
         found = [(path, p, p.grad) for path, p in self.layer.named_parameters() if p.trainable]
