@@ -204,9 +204,11 @@ def test_merges_show_both_shapes():
 
 def test_calls_that_are_neither_arrays_nor_tensors():
     layer = layers.Conv2D(3, 2, name="c")
-    for value in ([[1.0, 2.0]], "x", 3.0, None, []):
-        with pytest.raises((TypeError, ValueError)):
+    for value in ([[1.0, 2.0]], "x", 3.0, None):
+        with pytest.raises(TypeError, match="takes NumPy arrays or Input tensors"):
             layer(value)
+    with pytest.raises(ValueError, match="empty list"):
+        layer([])
     with pytest.raises(TypeError, match='Conv2D "c" takes NumPy arrays or Input tensors, got str'):
         layer("x")
     with pytest.raises(TypeError, match=r"takes NumPy arrays or Input tensors"):
@@ -218,6 +220,11 @@ def test_dtypes_do_not_mix():
         layers.Conv2D(3, 2)(layers.Input((4, 4, 1), dtype="float64"))
     assert layers.Conv2D(3, 2, dtype="float64")(layers.Input((4, 4, 1), dtype="float64")).dtype == "float64"
     assert layers.Flatten()(layers.Input((4, 4, 1), dtype="float64")).dtype == "float64"
+    for layer in (layers.Add(), layers.Multiply(), layers.Concatenate()):
+        with pytest.raises(TypeError, match="does not mix float32 and float64"):
+            layer([layers.Input((3,)), layers.Input((3,), dtype="float64")])
+        with pytest.raises(TypeError, match="does not mix float32 and float64"):
+            layer([np.ones((1, 3), np.float32), np.ones((1, 3))])
 
 
 def test_unknown_class_and_custom_objects():

@@ -211,13 +211,16 @@ class Layer(WeightOwner):
             ValueError: a shape that the layer does not take. TypeError: neither tensors nor arrays, or a dtype
                 other than the layer's.
         """
-        several = isinstance(inputs, list | tuple)
-        arguments = list(inputs) if several else [inputs]
-        if arguments and all(isinstance(x, Tensor) for x in arguments):
+        arguments = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        if not arguments:
+            raise ValueError(f"{self.label} was called with an empty list")
+        if all(isinstance(x, Tensor) for x in arguments):
             return self._record(arguments, training)
         for x in arguments:
             if not isinstance(x, np.ndarray):
                 raise TypeError(f"{self.label} takes NumPy arrays or Input tensors, got {type(x).__name__}")
+        if len(arguments) > 1:
+            self._check_mixture([str(x.dtype) for x in arguments])
         if not self.built:
             self._build_for([(None, *x.shape[1:]) for x in arguments])
         return self.infer(*arguments, training=bool(training))
@@ -245,6 +248,7 @@ class Layer(WeightOwner):
         """Infer the output's shape, and its dtype, and leave a node behind."""
         shapes = [x.shape for x in inputs]
         dtypes = [x.dtype for x in inputs]
+        self._check_mixture(dtypes)
         if not self.built:
             self._build_for(shapes)
         output_shape = self._labelled(self.compute_output_shape, _one(shapes))
@@ -254,6 +258,10 @@ class Layer(WeightOwner):
         node = Node(self, inputs, output_shapes, self.compute_output_dtypes(dtypes, len(output_shapes)), training)
         self._nodes.append(node)
         return _one(node.outputs)
+
+    def _check_mixture(self, dtypes: Sequence[str]) -> None:
+        if "float32" in dtypes and "float64" in dtypes:
+            raise TypeError(f"{self.label} does not mix float32 and float64, got inputs of {', '.join(dtypes)}")
 
     def _build_for(self, shapes: Sequence[Shape]) -> None:
         self._labelled(self.build, _one(shapes))

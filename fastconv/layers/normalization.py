@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Unpack
 
 import numpy as np
@@ -30,6 +31,8 @@ class BatchNormalization(Layer):
             beta_regularizer, gamma_regularizer: of the weights.
 
     Weights, each ``(C,)``: gamma, beta, moving_mean, moving_variance.
+
+    A batch of one value per channel has variance 0, and is warned about.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range.
@@ -113,6 +116,12 @@ class BatchNormalization(Layer):
 
     def _train(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         y, mean, variance = ops.batch_norm(x, _value(self.gamma), _value(self.beta), self.epsilon)
+        if x.size == mean.size:
+            warnings.warn(
+                f"{self.label} was trained on one value per channel: their variance is 0 and the output beta",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         if x.shape[0]:
             self.moving_mean.blend(mean, self.momentum)
             self.moving_variance.blend(variance, self.momentum)
