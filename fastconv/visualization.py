@@ -109,7 +109,7 @@ def plot_feature_maps(
     rows = [math.ceil(min(maps.shape[-1], max_maps) / columns) for maps in outputs.values()]
     heights = [2.0, *(1.0 * r + 0.35 for r in rows)]
     figure = Figure(figsize=(1.15 * columns + 0.4, 1.15 * sum(heights)), layout="constrained")
-    parts = figure.subfigures(1 + len(outputs), 1, height_ratios=heights)
+    parts = figure.subfigures(1 + len(outputs), 1, squeeze=False, height_ratios=heights)[:, 0]
     top = parts[0].subplots()
     _draw_image(top, _stretch(batch[0]))
     top.set_title("input", fontsize=10)
