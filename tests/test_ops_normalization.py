@@ -7,7 +7,7 @@ import pytest
 from support import TAIL_CHANNELS, assert_close, both_dtypes, both_implementations, randn
 from torch_oracle import F, nchw, nhwc, torch, torch_gradients
 
-from fastconv import ops
+from fastconv import ops, reference
 
 SHAPES = [(3, 4, 5), (2, 7, 3), (1, 1, 9), (9, 1, 1), (4, 13, 11)]
 
@@ -190,3 +190,21 @@ def test_nan_reaches_the_neighbours_only(impl: Any) -> None:
             expected = np.zeros(x.shape, bool)
             expected[0, 0, 1, max(0, channel - 2) : channel + 3] = True
             assert np.array_equal(np.isnan(y), expected)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@both_dtypes
+def test_local_response_norm_at_the_edges_of_the_range(dtype: str) -> None:
+    """Zero, negative and infinite bases of the power: what NumPy's pow gives, NaN included, in every lane."""
+    for channels in (1, 5, 16, 33):
+        for value in (0.0, 1e-20, 1e15, np.inf, -np.inf):
+            x = np.full((1, 1, 2, channels), value, dtype)
+            for bias, alpha, beta in [
+                (0.0, 1.0, 0.5),
+                (1.0, 1.0, 0.75),
+                (-1.0, 0.0, 0.5),
+                (2.0, 1.0, 0.0),
+            ]:
+                got = ops.local_response_norm(x, 2, bias, alpha, beta)
+                want = reference.local_response_norm(x, 2, bias, alpha, beta)
+                assert np.allclose(got, want, rtol=1e-5, atol=0, equal_nan=True), (value, bias, alpha, beta)
