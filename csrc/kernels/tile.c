@@ -81,30 +81,45 @@ FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, con
   store_tile(mr, nv, sum, y, out);
 }
 
-/* segments of a: [steps][lda], b: [steps][ldb]; y: [mr][ldy] */
+/* sum (mr, nv) += a[0 .. mr) b[0 .. nv * VL) */
+FC_INLINE void rank_one(const int mr, const int nv, const real *a, const real *b, vec (*sum)[NV_MAX]) {
+  vec bp[NV_MAX];
+#pragma GCC unroll 3
+  for (int j = 0; j < nv; j++) bp[j] = load(b + j * VL);
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++) {
+    vec ap = splat(a[i]);
+#pragma GCC unroll 3
+    for (int j = 0; j < nv; j++) sum[i][j] += ap * bp[j];
+  }
+}
+
+/* segments of a: [steps][lda], b: [steps][ldb]; y: [mr][ldy]. A small tile takes even and odd steps into sums of their
+ * own: with few accumulators the next update would wait for the last one. */
 FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_segment *s, int64_t a_first, int64_t lda,
                      int64_t b_first, int64_t ldb, real *y, int64_t ldy, const tile_output *out) {
-  vec sum[MR_MAX][NV_MAX];
+  const int small = mr * nv <= 6;
+  vec sum[MR_MAX][NV_MAX], odd[MR_MAX][NV_MAX];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 3
-    for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
+    for (int j = 0; j < nv; j++) sum[i][j] = odd[i][j] = (vec){0};
   for (; segments > 0; segments--, s++) {
     const real *a = s->a + a_first, *b = s->b + b_first;
-    for (int64_t p = s->steps; p > 0; p--, a += lda, b += ldb) {
-      vec bp[NV_MAX];
-#pragma GCC unroll 3
-      for (int j = 0; j < nv; j++) bp[j] = load(b + j * VL);
-#pragma GCC unroll 16
-      for (int i = 0; i < mr; i++) {
-        vec ap = splat(a[i]);
-#pragma GCC unroll 3
-        for (int j = 0; j < nv; j++) sum[i][j] += ap * bp[j];
-      }
+    int64_t p = s->steps;
+    for (; small && p > 1; p -= 2, a += 2 * lda, b += 2 * ldb) {
+      rank_one(mr, nv, a, b, sum);
+      rank_one(mr, nv, a + lda, b + ldb, odd);
     }
+    for (; p > 0; p--, a += lda, b += ldb) rank_one(mr, nv, a, b, sum);
   }
   real *row[MR_MAX];
-  for (int i = 0; i < mr; i++) row[i] = y + i * ldy;
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++) {
+    row[i] = y + i * ldy;
+#pragma GCC unroll 3
+    for (int j = 0; small && j < nv; j++) sum[i][j] += odd[i][j];
+  }
   store_tile(mr, nv, sum, row, out);
 }
 
