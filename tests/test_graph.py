@@ -241,6 +241,39 @@ def test_encoder_indices_shared_with_the_decoder():
     np.testing.assert_array_equal(clone(value), y)
 
 
+def test_one_of_two_outputs_of_a_layer_as_the_input():
+    """The pool runs for its indices; what the model is given stands in for its values."""
+    x = image(4, 4, 2)
+    pooled, indices = lay("MaxPool2D", 2, return_argmax=True)(x)
+    model = Model([pooled, x], lay("Flatten")(lay("MaxUnpool2D", 2)([pooled, indices])))
+    value, given = data(3, 4, 4, 2), data(3, 2, 2, 2, seed=1)
+    y, tape = model.forward([given, value])
+    np.testing.assert_allclose(np.sort(y[y != 0]), np.sort(given.ravel()))
+    dgiven, dx = model.backward(y, tape)
+    np.testing.assert_array_equal(dgiven, given)
+    assert not dx.any()
+
+
+def test_two_inputs_and_no_dx():
+    class Weighted(layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight("w", (1,), "ones")
+
+        def forward(self, a, b, training=False):
+            return a + self.w.value * b, b
+
+        def backward(self, dy, cache, need_dx=True):
+            self.w.add_grad(np.array([(dy * cache).sum()]))
+            return (dy, dy * self.w.value) if need_dx else None
+
+    a, b = image(3), image(3)
+    model = Model([a, b], Weighted(dtype=DTYPE)([a, b]))
+    xs = [data(2, 3), data(2, 3, seed=1)]
+    y, tape = model.forward(xs, need_dx=False)
+    assert model.backward(y, tape, need_dx=False) is None
+    np.testing.assert_allclose(model.layers[-1].w.grad, (y * xs[1]).sum())
+
+
 def test_zero_batch():
     model = Sequential([image(5, 5, 2), lay("Conv2D", 3, 2), lay("Flatten"), lay("Dense", 2)])
     y, tape = model.forward(np.empty((0, 5, 5, 2)))

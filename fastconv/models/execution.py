@@ -150,8 +150,7 @@ class Plan:
                     shapes[step.target] = y.shape
                 else:
                     _store(values, step.targets, y)
-                    for i, part in zip(step.targets, y, strict=True):
-                        shapes[i] = part.shape
+                    _store(shapes, step.targets, [part.shape for part in y])
                 for i in step.dead:
                     values[i] = None
         except Exception as error:
@@ -189,6 +188,8 @@ class Plan:
                     dx = step.backward(*arguments, need_dx=step.any_source(wanted))
                 else:
                     dx = step.backward(*arguments)
+                if dx is None:
+                    continue
                 for i, part in zip(step.sources, (dx,) if step.source >= 0 else dx, strict=True):
                     if part is not None and wanted[i]:
                         flow.add(i, part)
@@ -268,6 +269,7 @@ def _output_of(forward: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
 
 
 def _store(values: list[Any], targets: Sequence[int], outputs: Sequence[Any]) -> None:
+    """Put outputs into their slots, except those that the model takes as inputs (-1)."""
     for i, y in zip(targets, outputs, strict=True):
         if i >= 0:
             values[i] = y
