@@ -52,10 +52,8 @@ const char *fc_conv2d_choice(const fc_conv2d *d, fc_pass pass, fc_dtype t) {
 fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
                             const fc_epilogue *e, void *y) {
   const fc_kernels *k = fc_table(t);
-  /* A kernel finishes a tile of a row; what needs the whole row, or exp, comes after. */
-  int in_kernel = e->kind <= FC_LEAKY_RELU || e->kind == FC_PRELU;
   fc_epilogue first = *e, rest = {.kind = e->kind, .parameter = e->parameter};
-  if (!in_kernel) first.kind = FC_LINEAR;
+  if (!fc_in_tile(e->kind)) first.kind = FC_LINEAR;
   fc_status status = FC_UNSUPPORTED;
   switch (choose(d, FC_FORWARD, algorithm)) {
     case IMPLICIT_GEMM:
@@ -68,7 +66,8 @@ fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorith
       status = k->conv2d_forward_naive(d, x, w, &first, y);
       break;
   }
-  if (status == FC_OK && !in_kernel) status = k->apply_epilogue(d->N * d->OH * d->OW, d->K, d->y_pitch, &rest, y);
+  if (status == FC_OK && !fc_in_tile(e->kind))
+    status = k->apply_epilogue(d->N * d->OH * d->OW, d->K, d->y_pitch, &rest, y);
   return status;
 }
 

@@ -33,6 +33,9 @@ typedef enum {
   FC_PRELU    /* slope: one value a channel */
 } fc_activation_kind;
 
+/* Kinds that a tile of outputs gets before it is stored. The others want the whole row, or exp, and come after. */
+static inline int fc_in_tile(fc_activation_kind kind) { return kind <= FC_LEAKY_RELU || kind == FC_PRELU; }
+
 /* What happens to a row of K outputs before it is stored: + bias, then the activation. */
 typedef struct {
   const void *bias; /* (K) or NULL */

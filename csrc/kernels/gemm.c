@@ -198,7 +198,7 @@ fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epil
   const real *slope = e->slope ? rows + padded : NULL;
 
   fc_epilogue in_tile = *e;
-  if (!tile_applies(e->kind)) in_tile.kind = FC_LINEAR;
+  if (!fc_in_tile(e->kind)) in_tile.kind = FC_LINEAR;
   int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
   int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH &&
                               g->K * padded * (int64_t)sizeof(real) <= ROWS_BYTES);

@@ -55,7 +55,4 @@ FC_HIDDEN void FC(pack_panels_at)(int64_t K, int64_t N, const real *b, int64_t b
 /* n values (or none: NULL) -> padded_cols(n) values, the rest zero. */
 FC_HIDDEN void FC(pad_row)(int64_t n, const real *values, real *padded);
 
-/* kinds that a tile applies itself; the others want all of a row, or more registers than are left */
-FC_INLINE int tile_applies(fc_activation_kind kind) { return kind <= FC_LEAKY_RELU || kind == FC_PRELU; }
-
 #endif
