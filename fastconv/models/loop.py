@@ -34,7 +34,7 @@ class EpochLoop:
     ) -> None:
         self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
         self.hooks, self.progress = hooks, progress
-        self.warned = False
+        self.warned, self.trained = False, False
         self.batches = 0
 
     def run(self, epoch: int) -> Logs:
@@ -50,10 +50,11 @@ class EpochLoop:
             self.hooks.call("on_train_batch_end", number, logs)
             self.progress.advance(batch.size, logs)
             self.batches += 1
+            self.trained = True
             if self.model.stop_training:
                 break
         if meter is None:
-            if not self.model.epoch:
+            if not self.trained:
                 raise ValueError("the data to train on holds no batches")
             return {}
         return meter.logs()
