@@ -107,6 +107,18 @@ static void backward_span(fc_activation_kind kind, real parameter, int64_t n, co
   }
 }
 
+/* y may be x */
+static void prelu_row(int64_t K, const real *slope, const real *x, real *y) {
+  int64_t k = 0;
+  for (; k + VL <= K; k += VL) {
+    vec v = load(x + k);
+    store(y + k, blend(v > 0, v, v * load(slope + k)));
+  }
+  if (k == K) return;
+  vec v = load_part(x + k, K - k);
+  store_part(y + k, blend(v > 0, v, v * load_part(slope + k, K - k)), K - k);
+}
+
 static int by_rows(fc_activation_kind kind) { return kind == FC_SOFTMAX || kind == FC_PRELU; }
 
 void FC(activate_rows)(const fc_epilogue *e, int64_t rows, int64_t K, int64_t pitch, const real *x, real *y) {
@@ -121,7 +133,7 @@ void FC(activate_rows)(const fc_epilogue *e, int64_t rows, int64_t K, int64_t pi
     if (e->kind == FC_SOFTMAX)
       FC(softmax_row)(K, x, y, NULL, NULL);
     else if (e->kind == FC_PRELU)
-      for (int64_t k = 0; k < K; k++) y[k] = x[k] > 0 ? x[k] : x[k] * slope[k];
+      prelu_row(K, slope, x, y);
     else
       activate_span(e->kind, parameter, K, x, y);
   }

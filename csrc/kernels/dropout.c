@@ -2,10 +2,10 @@
  * J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011): Philox4x32-10. */
 #include "simd.h"
 
-enum { LANES = 16, ROUNDS = 10, DRAWS = 4 * LANES, BLOCK = 64 * DRAWS };
+enum { LANES = 64, ROUNDS = 10, DRAWS = 4 * LANES, BLOCK = 16 * DRAWS }; /* few lanes: unrolled before vectorised */
 
 /* LANES blocks of the generator at once: random[4 * l + w] is word w of block first + l. */
-static void philox(uint64_t first, uint64_t counter, uint64_t seed, uint32_t *restrict random) {
+static FC_NOINLINE void philox(uint64_t first, uint64_t counter, uint64_t seed, uint32_t *restrict random) {
   uint32_t w0[LANES], w1[LANES], w2[LANES], w3[LANES], k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
   for (int l = 0; l < LANES; l++) {
     uint64_t block = first + (uint64_t)l;
@@ -40,6 +40,18 @@ static void draw(int64_t first, const fc_dropout *d, real *restrict factor) {
   for (int i = 0; d->threshold == 0 && i < DRAWS; i++) factor[i] = scale;
 }
 
+/* y = x * factor, and +0 where factor is 0: NaN and inf are dropped too */
+FC_INLINE void apply(int64_t n, const real *factor, const real *x, real *y) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    vec f = load(factor + i);
+    store(y + i, blend(f == 0, splat(0), load(x + i) * f));
+  }
+  if (i == n) return;
+  vec f = load_part(factor + i, n - i);
+  store_part(y + i, blend(f == 0, splat(0), load_part(x + i, n - i) * f), n - i);
+}
+
 /* x (n) -> y (n): dropped elements are +0, whatever they were */
 fc_status FC(dropout)(int64_t n, const fc_dropout *d, const void *x_, void *y_) {
   const real *x = x_;
@@ -50,7 +62,7 @@ fc_status FC(dropout)(int64_t n, const fc_dropout *d, const void *x_, void *y_) 
       real factor[DRAWS];
       draw(i, d, factor);
       int64_t size = min_i64(DRAWS, n - i);
-      for (int64_t j = 0; j < size; j++) y[i + j] = factor[j] == 0 ? 0 : x[i + j] * factor[j];
+      apply(size, factor, x + i, y + i);
     }
   return FC_OK;
 }
@@ -65,7 +77,7 @@ fc_status FC(spatial_dropout)(int64_t N, int64_t P, int64_t C, const fc_dropout 
 #pragma omp parallel for num_threads(fc_threads_for(N * P * C)) schedule(static)
   for (int64_t i = 0; i < N * P; i++) {
     const real *factor = factors + i / P * C;
-    for (int64_t c = 0; c < C; c++) y[i * C + c] = factor[c] == 0 ? 0 : x[i * C + c] * factor[c];
+    apply(C, factor, x + i * C, y + i * C);
   }
   fc_free(factors);
   return FC_OK;

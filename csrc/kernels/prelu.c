@@ -11,27 +11,41 @@ static void add_chunks(const columns *k, const real *part, real *sums) {
   }
 }
 
-/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C) = sum of dy * x where x <= 0
- */
+FC_INLINE vec gradient(vec dy, vec x, vec slope, vec *sum) {
+  *sum += blend(x > 0, splat(0), dy * x);
+  return blend(x > 0, dy, dy * slope);
+}
+
+/* n values of a wide row */
+static void backward_row(int64_t n, const real *slope, const real *dy, const real *x, real *dx, real *sum) {
+  int64_t j = 0;
+  for (; j + VL <= n; j += VL) {
+    vec total = load(sum + j);
+    store(dx + j, gradient(load(dy + j), load(x + j), load(slope + j), &total));
+    store(sum + j, total);
+  }
+  if (j == n) return;
+  vec total = load_part(sum + j, n - j), d = load_part(dy + j, n - j), v = load_part(x + j, n - j);
+  store_part(dx + j, gradient(d, v, load_part(slope + j, n - j), &total), n - j);
+  store_part(sum + j, total, n - j);
+}
+
+/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C): sum of dy * x elsewhere */
 fc_status FC(prelu_backward)(int64_t rows, int64_t C, const void *slope_, const void *dy_, const void *x_, void *dx_,
                              void *dslope) {
   const real *dy = dy_, *x = x_;
   real *dx = dx_;
   columns k = columns_of(rows, C);
-  real *slope = fc_alloc((size_t)((1 + k.chunks) * k.width) * sizeof(real)), *part = slope + k.width;
+  real *slope = fc_alloc((size_t)((1 + k.chunks) * k.width) * sizeof(real));
   if (!slope) return FC_NO_MEMORY;
+  real *part = slope + k.width;
   widen(&k, slope_, slope);
 #pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
   for (int64_t i = 0; i < k.chunks; i++) {
-    real *restrict sum = part + i * k.width;
+    real *sum = part + i * k.width;
     memset(sum, 0, (size_t)k.width * sizeof(real));
-    int64_t end = min_i64(k.size, (i + 1) * k.chunk);
-    for (int64_t first = i * k.chunk; first < end; first += k.width)
-      for (int64_t j = 0; j < min_i64(k.width, end - first); j++) {
-        real d = dy[first + j], v = x[first + j];
-        dx[first + j] = v > 0 ? d : d * slope[j];
-        sum[j] += v > 0 ? 0 : d * v;
-      }
+    for (int64_t j = i * k.chunk; j < i * k.chunk + chunk_size(&k, i); j += k.width)
+      backward_row(min_i64(k.width, k.size - j), slope, dy + j, x + j, dx + j, sum);
   }
   add_chunks(&k, part, dslope);
   fc_free(slope);

@@ -29,12 +29,12 @@ void FC(softmax_row)(int64_t K, const real *x, real *y, real *maximum, real *log
   vec sums = {0};
   int64_t k = 0;
   for (; k + VL <= K; k += VL) {
-    vec e = vexp(load(x + k) - top);
+    vec e = vexp_bounded(load(x + k) - top);
     sums += e;
     store(y + k, e);
   }
   if (k < K) {
-    vec e = vexp(load_part(x + k, K - k) - top);
+    vec e = vexp_bounded(load_part(x + k, K - k) - top);
     sums += blend(lanes_below(K - k), e, splat(0));
     store_part(y + k, e, K - k);
   }

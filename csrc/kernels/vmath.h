@@ -43,12 +43,15 @@ FC_INLINE vec reduced_expm1(vec x, ivec *n) {
   return r + r * r * sum;
 }
 
-FC_INLINE vec vexp(vec x) {
+/* exp(x) for x <= EXP_MAX */
+FC_INLINE vec vexp_bounded(vec x) {
   ivec n;
-  vec p = reduced_expm1(at_least(at_most(x, splat(EXP_MAX)), splat(EXP_MIN)), &n);
+  vec p = reduced_expm1(at_least(x, splat(EXP_MIN)), &n);
   ivec half = n >> 1; /* in two steps: 2**n may be inf or denormal where the result is neither */
   return (p + 1) * power_of_two(half) * power_of_two(n - half);
 }
+
+FC_INLINE vec vexp(vec x) { return vexp_bounded(at_most(x, splat(EXP_MAX))); }
 
 /* exp(x) - 1 for x <= 0 */
 FC_INLINE vec vexpm1_negative(vec x) {
@@ -71,7 +74,7 @@ FC_INLINE vec vtanh(vec x) {
 
 /* 1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows */
 FC_INLINE vec vsigmoid(vec x) {
-  vec e = vexp(-absolute(x));
+  vec e = vexp_bounded(-absolute(x));
   return blend(x < 0, e, splat(1)) / (e + 1);
 }
 
