@@ -62,6 +62,15 @@ def test_the_mask_is_the_documented_one(impl: Any, seed: int, counter: int, rate
 
 
 @both_implementations
+def test_a_word_equal_to_the_threshold_is_kept(impl: Any) -> None:
+    ones = np.ones(70, np.float32)
+    for element in (0, 1, 5, 33, 64, 69):
+        word = philox([element // 4, 0, 3, 0], [11, 0])[element % 4]
+        assert impl.dropout(ones, word / 2**32, 11, 3)[element] != 0
+        assert impl.dropout(ones, (word + 1) / 2**32, 11, 3)[element] == 0
+
+
+@both_implementations
 @both_dtypes
 def test_spatial_dropout_drops_planes(impl: Any, dtype: str) -> None:
     for channels in (1, 6, 16, 33):
