@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0) -> dict[str, list[float]]:
+def take_turns(
+    contestants: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0
+) -> dict[str, list[float]]:
     """Return the seconds of each contestant in each round.
 
     ``pause`` seconds pass before each turn, so that threads of the one before, spinning as they wait for more work, do
