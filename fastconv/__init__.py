@@ -10,13 +10,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from fastconv._openmp import load_kernels
 from fastconv.errors import CheckpointError, DatasetError
 
 try:
-    from fastconv import config as _config
+    load_kernels()
 except ImportError as error:  # an unbuilt checkout: say what to do, and keep the cause
     raise ImportError(f"fastconv's C core cannot be loaded ({error}); build it with `pip install -e .`") from error
 
+from fastconv import config as _config
 from fastconv.config import floatx, get_num_threads, set_floatx, set_num_threads, show_config
 
 if TYPE_CHECKING:

@@ -1,0 +1,26 @@
+"""Loads the C core so that OpenMP threads that wait do not burn a busy machine's time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+#: How often libgomp looks for more work before a waiting thread sleeps. Its own default spins for some 10 ms, so on a
+#: machine with other work a small kernel takes a scheduler's time slice or more; this is well below a millisecond.
+SPIN_COUNT = "5000"
+
+
+def load_kernels() -> None:
+    """Import ``fastconv._kernels``, with a bounded spin count for the OpenMP that comes with it.
+
+    libgomp reads the environment once, when it is loaded; what the user has set there is left alone, and the
+    environment is as it was when other libraries (each brings an OpenMP of its own) are loaded later.
+    """
+    chosen = any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"))
+    if not chosen:
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+    try:
+        importlib.import_module("fastconv._kernels")
+    finally:
+        if not chosen:
+            del os.environ["GOMP_SPINCOUNT"]
