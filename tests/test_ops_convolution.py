@@ -101,8 +101,8 @@ def test_fused_activation_equals_the_op_itself(algorithm: str, activation: Any) 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_fused_prelu(algorithm: str) -> None:
-    for filters in (3, 16, 21):
-        case = ConvCase(2, (6, 7), 5, filters, (3, 2))
+    for filters, kernel_size in [(3, (3, 2)), (16, (3, 2)), (21, (3, 2)), (130, (3, 2)), (130, (1, 1))]:
+        case = ConvCase(2, (6, 7), 5, filters, kernel_size)
         x, kernel, bias = case.arrays(randn, seed=11, dtype="float32")
         alpha = randn(np.random.default_rng(12), (filters,), "float32")
         linear = ops.conv2d(x, kernel, bias, algorithm=algorithm)

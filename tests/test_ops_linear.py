@@ -68,6 +68,26 @@ def test_dense(impl: Any, lead: tuple[int, ...], activation: Any, dtype: str) ->
         assert impl.dense_backward(dy.astype(dtype), x, kernel, need_dx=False)[0] is None
 
 
+@both_dtypes
+@pytest.mark.parametrize("channels", [5, 400, 1500])
+@pytest.mark.parametrize("units", [3, 33, 130])
+def test_fused_ends_on_several_panels_and_depths(channels: int, units: int, dtype: str) -> None:
+    """Bias, slope and activation must be applied once, after the last block of the depth, to the right columns."""
+    rng = np.random.default_rng(3)
+    for rows in (1, 7, 40):
+        x, kernel, bias, alpha = (
+            randn(rng, shape, dtype) for shape in [(rows, channels), (channels, units), (units,), (units,)]
+        )
+        wide = x.astype(np.float64) @ kernel + bias
+        for activation, want in [
+            (("prelu", alpha), np.where(wide > 0, wide, wide * alpha)),
+            (("leaky_relu", 0.3), np.where(wide > 0, wide, wide * 0.3)),
+            ("relu6", wide.clip(0, 6)),
+            ("tanh", np.tanh(wide)),
+        ]:
+            assert_close(ops.dense(x, kernel, bias, activation), want, dtype, str(activation))
+
+
 @both_implementations
 @both_dtypes
 def test_zero_batch(impl: Any, dtype: str) -> None:
