@@ -64,6 +64,7 @@ def test_code_blocks_run(name, count, tmp_path, monkeypatch):
 
 
 def test_the_first_model_of_the_readme_learns(capsys):
+    fastconv.utils.set_random_seed(0)
     namespace = {"__name__": "documentation"}
     exec(compile(code_blocks("README.md")[0], "README.md", "exec"), namespace)
     printed = capsys.readouterr().out

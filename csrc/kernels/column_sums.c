@@ -16,10 +16,10 @@ static void sum_strip(int64_t rows, int64_t pitch, int64_t lanes, const real *dy
     int64_t part = min_i64(lanes, VL);
     sum[0] = sum[1] = (vec){0};
     for (int64_t r = 0; r < rows; r += 2) {
-      sum[0] += load_part_or_all(dy + r * pitch, part);
-      if (r + 1 < rows) sum[1] += load_part_or_all(dy + (r + 1) * pitch, part);
+      sum[0] += load_n(dy + r * pitch, part);
+      if (r + 1 < rows) sum[1] += load_n(dy + (r + 1) * pitch, part);
     }
-    store_part_or_all(to, sum[0] + sum[1], part);
+    store_n(to, sum[0] + sum[1], part);
   }
 }
 

@@ -136,7 +136,7 @@ static real *pad_channels(const real *dy, int64_t rows, int64_t pitch, int64_t K
 #pragma omp parallel for num_threads(fc_threads_for(rows *padded)) schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t k = 0; k < padded; k += VL)
-      store(copy + r * padded + k, load_part_or_all(dy + r * pitch + k, min_i64(K - k, VL)));
+      store(copy + r * padded + k, load_n(dy + r * pitch + k, min_i64(K - k, VL)));
   return copy;
 }
 

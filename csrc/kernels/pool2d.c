@@ -12,13 +12,6 @@ enum {
 
 typedef int32_t index_vec __attribute__((vector_size(FC_VEC_BYTES / sizeof(real) * sizeof(int32_t))));
 
-FC_INLINE vec load_n(const real *p, int64_t n) { return n == VL ? load(p) : load_part(p, n); }
-FC_INLINE void store_n(real *p, vec v, int64_t n) {
-  if (n == VL)
-    store(p, v);
-  else
-    store_part(p, v, n);
-}
 FC_INLINE void store_index(int32_t *p, ivec index, int64_t n) {
   index_vec v = __builtin_convertvector(index, index_vec);
   memcpy(p, &v, (size_t)n * sizeof *p);

@@ -66,8 +66,8 @@ FC_INLINE void store_part(real *p, vec v, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = v[i];
 }
 #endif
-FC_INLINE vec load_part_or_all(const real *p, int64_t n) { return n == VL ? load(p) : load_part(p, n); }
-FC_INLINE void store_part_or_all(real *p, vec v, int64_t n) {
+FC_INLINE vec load_n(const real *p, int64_t n) { return n == VL ? load(p) : load_part(p, n); }
+FC_INLINE void store_n(real *p, vec v, int64_t n) {
   if (n == VL)
     store(p, v);
   else

@@ -23,8 +23,8 @@ static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, re
       real *to = y[i] + j * VL;
       int64_t lanes = min_i64(out->cols - j * VL, VL);
       vec v = sum[i * nv + j];
-      if (out->accumulate) v += load_part_or_all(to, lanes);
-      store_part_or_all(to, activated(v + load(out->bias + j * VL), out, j), lanes);
+      if (out->accumulate) v += load_n(to, lanes);
+      store_n(to, activated(v + load(out->bias + j * VL), out, j), lanes);
     }
 }
 

@@ -78,6 +78,12 @@ class MaxPool2D(_Pool2D):
         y, argmax = ops.max_pool2d(x, self.pool_size, self.strides, self.padding, self.ceil_mode)
         return ((y, argmax) if self.return_argmax else y), (argmax, x.shape)
 
+    def infer(self, x: np.ndarray, training: bool = False) -> Any:
+        y, argmax = ops.max_pool2d(
+            x, self.pool_size, self.strides, self.padding, self.ceil_mode, return_argmax=self.return_argmax
+        )
+        return (y, argmax) if self.return_argmax else y
+
     def backward(self, dy: Any, cache: Any) -> np.ndarray | None:
         argmax, input_shape = cache
         dy = dy[0] if self.return_argmax else dy
