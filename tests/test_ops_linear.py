@@ -78,6 +78,7 @@ def test_fused_ends_on_several_panels_and_depths(channels: int, units: int, dtyp
         x, kernel, bias, alpha = (
             randn(rng, shape, dtype) for shape in [(rows, channels), (channels, units), (units,), (units,)]
         )
+        kernel /= np.sqrt(channels).astype(dtype)
         wide = x.astype(np.float64) @ kernel + bias
         for activation, want in [
             (("prelu", alpha), np.where(wide > 0, wide, wide * alpha)),
