@@ -1,5 +1,6 @@
 /* Aligned blocks that are reused: a training step asks for the same sizes again and again, and fresh pages from the
- * system cost more than the arithmetic done on them. Free blocks wait in one list per size class. */
+ * system cost more than the arithmetic done on them. Free blocks wait in one list per size class; those that waited
+ * longest go back to the system when blocks in use and waiting exceed twice what was ever in use. */
 #include "fastconv.h"
 
 #include <pthread.h>
@@ -11,13 +12,16 @@
 enum { ALIGN = 64, CLASSES = 4 * 48, HUGE_PAGE = 2 << 20 };
 
 typedef struct block {
-  struct block *next;
-  size_t size; /* usable bytes: the size of its class */
+  struct block *next, *previous; /* free blocks of this class, the last released first */
+  struct block *newer, *older;   /* all free blocks by the time of their release */
+  size_t size;                   /* usable bytes: the size of its class */
   int class_index;
 } block;
 
+_Static_assert(sizeof(block) <= ALIGN, "a block's header lies in the 64 bytes before its data");
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static block *free_blocks[CLASSES];
+static block *free_blocks[CLASSES], *newest, *oldest;
 static size_t in_use, pooled, peak;
 
 /* Four classes from one power of two to the next, so at most a quarter of a block is unused. */
@@ -49,13 +53,40 @@ static block *new_block(size_t size) {
   return memory;
 }
 
-static block *take_free(int c) {
+/* Both with the lock held. */
+static void add_to_pool(block *b) {
+  block **first = &free_blocks[b->class_index];
+  b->previous = b->newer = NULL;
+  b->next = *first;
+  b->older = newest;
+  if (b->next) b->next->previous = b;
+  if (b->older) b->older->newer = b;
+  *first = newest = b;
+  if (!oldest) oldest = b;
+  pooled += b->size;
+}
+
+static void take_from_pool(block *b) {
+  if (b->previous)
+    b->previous->next = b->next;
+  else
+    free_blocks[b->class_index] = b->next;
+  if (b->next) b->next->previous = b->previous;
+  if (b->newer)
+    b->newer->older = b->older;
+  else
+    newest = b->older;
+  if (b->older)
+    b->older->newer = b->newer;
+  else
+    oldest = b->newer;
+  pooled -= b->size;
+}
+
+static block *find_free(int c) {
   pthread_mutex_lock(&lock);
   block *b = free_blocks[c];
-  if (b) {
-    free_blocks[c] = b->next;
-    pooled -= b->size;
-  }
+  if (b) take_from_pool(b);
   pthread_mutex_unlock(&lock);
   return b;
 }
@@ -65,7 +96,7 @@ void *fc_alloc(size_t bytes) {
   if (bytes > SIZE_MAX / 4) return NULL;
   int c = size_class(bytes, &size);
   if (c < 0 || c >= CLASSES) return NULL;
-  block *b = take_free(c);
+  block *b = find_free(c);
   if (!b) b = new_block(size);
   if (!b) {
     fc_pool_trim();
@@ -81,32 +112,43 @@ void *fc_alloc(size_t bytes) {
   return (char *)b + ALIGN;
 }
 
+/* Blocks that waited longest leave the pool until it is small enough; returns them as a list. */
+static block *shrink(size_t limit) {
+  block *gone = NULL;
+  while (oldest && in_use + pooled > limit) {
+    block *b = oldest;
+    take_from_pool(b);
+    b->next = gone;
+    gone = b;
+  }
+  return gone;
+}
+
+static void release(block *list) {
+  while (list) {
+    block *b = list;
+    list = b->next;
+    free(b);
+  }
+}
+
 void fc_free(void *pointer) {
   if (!pointer) return;
   block *b = (block *)((char *)pointer - ALIGN);
   pthread_mutex_lock(&lock);
   in_use -= b->size;
-  int keep = in_use + pooled + b->size <= 2 * peak; /* the classes peak at different times, hence the 2 */
-  if (keep) {
-    b->next = free_blocks[b->class_index];
-    free_blocks[b->class_index] = b;
-    pooled += b->size;
-  }
+  add_to_pool(b);
+  block *gone = shrink(2 * peak);
   pthread_mutex_unlock(&lock);
-  if (!keep) free(b);
+  release(gone); /* outside the lock: the system may take its time */
 }
 
 void fc_pool_trim(void) {
   pthread_mutex_lock(&lock);
-  for (int c = 0; c < CLASSES; c++)
-    while (free_blocks[c]) {
-      block *b = free_blocks[c];
-      free_blocks[c] = b->next;
-      free(b);
-    }
-  pooled = 0;
+  block *gone = shrink(0);
   peak = in_use;
   pthread_mutex_unlock(&lock);
+  release(gone);
 }
 
 void fc_pool_usage(size_t *used, size_t *waiting) {
