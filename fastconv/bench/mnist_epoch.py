@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import fastconv as fc
-from fastconv import layers
+from fastconv import layers, models
 from fastconv.bench.timing import take_turns
 
 PARAMETERS = 93_322
@@ -27,26 +27,28 @@ def digits(images: int) -> tuple[np.ndarray, np.ndarray]:
     return x[index, :, :, np.newaxis].astype(np.float32) / 255, y[index].astype(np.int64)
 
 
+def notebook_model() -> fc.Sequential:
+    """The network of the Keras notebook, in its words and compiled as there; labels are one-hot."""
+    model = models.Sequential()
+    model.add(layers.Conv2D(filters=32, kernel_size=(3, 3), activation="relu", input_shape=(28, 28, 1)))
+    model.add(layers.MaxPooling2D(pool_size=(2, 2)))
+    model.add(layers.Conv2D(filters=64, kernel_size=(3, 3), activation="relu"))
+    model.add(layers.MaxPooling2D(pool_size=(2, 2)))
+    model.add(layers.Conv2D(filters=64, kernel_size=(3, 3), activation="relu"))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(units=64, activation="relu"))
+    model.add(layers.Dense(units=10, activation="softmax"))
+    assert model.count_params() == PARAMETERS
+    model.compile(optimizer="rmsprop", loss="categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def fastconv_epoch(x: np.ndarray, y: np.ndarray, batch_size: int) -> Callable[[], None]:
     """A function that trains one epoch with `fit`."""
-    model = fc.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPool2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPool2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
-    assert model.count_params() == PARAMETERS
-    model.compile(optimizer="rmsprop", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model, one_hot = notebook_model(), fc.utils.to_categorical(y)
 
     def epoch() -> None:
-        model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)
+        model.fit(x, one_hot, batch_size=batch_size, epochs=1, verbose=0)
 
     return epoch
 
