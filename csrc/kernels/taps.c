@@ -3,6 +3,13 @@
 
 enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_BLOCKS = 32 };
 
+/* Rows of a tile: the most there are registers for, or a little less where tiles then begin and end with grid rows. */
+static int aligned_height(int64_t GW, int most) {
+  for (int height = most; height > most * 6 / 7; height--)
+    if (GW % height == 0 || height % GW == 0) return height;
+  return most;
+}
+
 /* Pixels that a thread takes at once: their input stays in L2 while the weight panels stream past. */
 static int64_t block_pixels(const tap_product *p, int64_t pixels, int64_t mr) {
   int64_t bytes = p->in.pitch * p->step_h * p->step_w * (int64_t)sizeof(real);
@@ -24,13 +31,21 @@ static void find_columns(const tap_product *p, tap_columns *columns) {
   }
 }
 
+/* Taps first .. last of a pixel; all others meet rows of padding. */
+typedef struct {
+  int64_t first, last;
+} tap_span;
+
 /* count neighbours of one grid row, from (n, gy, gx): pointers of every tap to table[t * stride ..]. */
-static FC_NOINLINE void point_run(const tap_product *p, const tap_columns *columns, int64_t n, int64_t gy, int64_t gx,
-                                  int64_t count, const real *zero, const real **table, int64_t stride) {
+static FC_NOINLINE tap_span point_run(const tap_product *p, const tap_columns *columns, int64_t n, int64_t gy,
+                                      int64_t gx, int64_t count, const real *zero, const real **table, int64_t stride) {
   int64_t step = p->step_w * p->in.pitch;
+  tap_span span = {0, 0};
   for (int64_t t = 0; t < p->taps; t++, table += stride) {
     int64_t h = gy * p->step_h + p->tap[t].h, i = 0;
     int inside = h >= 0 && h < p->in.H;
+    if (inside && span.last == 0) span.first = t;
+    if (inside) span.last = t + 1;
     int64_t low = inside ? min_i64(max_i64(columns[t].low - gx, 0), count) : count;
     int64_t high = inside ? max_i64(min_i64(columns[t].high - gx, count), low) : count;
     const real *first = p->in.data + ((n * p->in.H + h) * p->in.W + gx * p->step_w + p->tap[t].w) * p->in.pitch;
@@ -38,43 +53,58 @@ static FC_NOINLINE void point_run(const tap_product *p, const tap_columns *colum
     for (; i < high; i++) table[i] = first + i * step;
     for (; i < count; i++) table[i] = zero;
   }
+  return span;
 }
 
-/* Grid pixels first .. first + count: table [taps][stride], out [stride]. */
+/* Grid pixels first .. first + count: table [taps][stride], out and spans [stride]. */
 static FC_NOINLINE void fill_tables(const tap_product *p, const tap_columns *columns, int64_t first, int64_t count,
-                                    int64_t stride, const real *zero, const real **table, real **out) {
+                                    int64_t stride, const real *zero, const real **table, real **out, tap_span *spans) {
   int64_t gx = first % p->GW, gy = first / p->GW % p->GH, n = first / p->GW / p->GH;
   for (int64_t i = 0; i < count;) {
     int64_t run = min_i64(p->GW - gx, count - i), h = p->first_h + gy * p->stride_h;
-    point_run(p, columns, n, gy, gx, run, zero, table + i, stride);
+    tap_span span = point_run(p, columns, n, gy, gx, run, zero, table + i, stride);
     real *to = p->out + ((n * p->out_h + h) * p->out_w + p->first_w + gx * p->stride_w) * p->out_pitch;
-    for (int64_t r = 0; r < run; r++) out[i + r] = to + r * p->stride_w * p->out_pitch;
+    for (int64_t r = 0; r < run; r++) out[i + r] = to + r * p->stride_w * p->out_pitch, spans[i + r] = span;
     i += run, gx = 0;
     if (++gy == p->GH) gy = 0, n++;
   }
 }
 
+/* The taps that some pixel of a tile needs. */
+FC_INLINE tap_span tile_span(const tap_span *spans, int mr) {
+  tap_span all = {INT64_MAX, 0};
+  for (int r = 0; r < mr; r++) {
+    if (spans[r].last == 0) continue;
+    all.first = min_i64(all.first, spans[r].first), all.last = max_i64(all.last, spans[r].last);
+  }
+  return all.last ? all : (tap_span){0, 0};
+}
+
 static FC_NOINLINE void run_block(const tap_product *p, int64_t count, int64_t stride, const real *const *table,
-                                  real *const *out) {
-  int64_t panels = panel_count(p->cols), depth = p->taps * p->depth;
+                                  real *const *out, const tap_span *spans) {
+  int64_t panels = panel_count(p->cols);
   for (int64_t panel = 0; panel < panels; panel++) {
     int64_t start = panel_start(panel);
-    int width = panel_width(p->cols, panel), height = tile_height(width);
+    int width = panel_width(p->cols, panel), height = aligned_height(p->GW, tile_height(width));
+    const real *packed = p->packed + start * p->taps * p->depth;
     tile_output finish = p->finish;
     finish.cols = min_i64(p->cols - start, (int64_t)width * VL);
     finish.bias += start;
     if (finish.slope) finish.slope += start;
     for (int64_t i = 0; i < count; i += height) {
       int mr = (int)min_i64(count - i, height);
+      tap_span span = tile_span(spans + i, mr);
       real *to[MR_MAX];
       for (int r = 0; r < mr; r++) to[r] = out[i + r] + start;
-      FC(tile_rows)[width - 1][mr - 1](p->taps, p->depth, table + i, stride, p->packed + start * depth, to, &finish);
+      FC(tile_rows)
+      [width - 1][mr - 1](span.last - span.first, p->depth, table + span.first * stride + i, stride,
+                          packed + span.first * p->depth * width * VL, to, &finish);
     }
   }
 }
 
 fc_status FC(tap_product_run)(const tap_product *p) {
-  int64_t pixels = p->in.N * p->GH * p->GW, mr = tile_height(panel_width(p->cols, 0));
+  int64_t pixels = p->in.N * p->GH * p->GW, mr = aligned_height(p->GW, tile_height(panel_width(p->cols, 0)));
   if (pixels == 0) return FC_OK;
   int64_t step = block_pixels(p, pixels, mr), blocks = ceil_div(pixels, step);
   int64_t threads = fc_threads_for_macs(pixels * p->cols * (p->taps * p->depth + 1));
@@ -82,7 +112,9 @@ fc_status FC(tap_product_run)(const tap_product *p) {
   const real **tables = fc_alloc((size_t)threads * pointers * sizeof(real *));
   real *zero = fc_alloc(zeros);
   tap_columns *columns = fc_alloc((size_t)p->taps * sizeof(tap_columns));
-  if (!tables || !zero || !columns) {
+  tap_span *spans = fc_alloc((size_t)(threads * step) * sizeof(tap_span));
+  if (!tables || !zero || !columns || !spans) {
+    fc_free(spans);
     fc_free(tables);
     fc_free(zero);
     fc_free(columns);
@@ -101,10 +133,11 @@ fc_status FC(tap_product_run)(const tap_product *p) {
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < blocks; b++) {
       int64_t count = min_i64(step, pixels - b * step);
-      fill_tables(p, columns, b * step, count, step, zero, table, out);
-      run_block(p, count, step, table, out);
+      fill_tables(p, columns, b * step, count, step, zero, table, out, spans + mine * step);
+      run_block(p, count, step, table, out, spans + mine * step);
     }
   }
+  fc_free(spans);
   fc_free(tables);
   fc_free(zero);
   fc_free(columns);
