@@ -6,8 +6,8 @@ import importlib
 import os
 
 #: How often libgomp looks for more work before a waiting thread sleeps. Its own default spins for some 10 ms, so on a
-#: machine with other work a small kernel takes a scheduler's time slice or more; this is well below a millisecond.
-SPIN_COUNT = "5000"
+#: machine with other work a small kernel takes a scheduler's time slice or more; this is about half a millisecond.
+SPIN_COUNT = "10000"
 
 
 def load_kernels() -> None:
