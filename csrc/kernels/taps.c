@@ -96,9 +96,9 @@ static FC_NOINLINE void run_block(const tap_product *p, int64_t count, int64_t s
       tap_span span = tile_span(spans + i, mr);
       real *to[MR_MAX];
       for (int r = 0; r < mr; r++) to[r] = out[i + r] + start;
-      FC(tile_rows)
-      [width - 1][mr - 1](span.last - span.first, p->depth, table + span.first * stride + i, stride,
-                          packed + span.first * p->depth * width * VL, to, &finish);
+      tile_rows_fn *multiply = FC(tile_rows)[width - 1][mr - 1];
+      multiply(span.last - span.first, p->depth, table + span.first * stride + i, stride,
+               packed + span.first * p->depth * width * VL, to, &finish);
     }
   }
 }
