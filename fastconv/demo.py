@@ -91,8 +91,10 @@ def run(output: Path, epochs: int = EPOCHS, seed: int = 0) -> float:
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"test accuracy: {accuracy:.4f}")
     written = save_pictures(model, history, output)
-    model.save_weights(output / "lenet.safetensors")
+    model.save(output / "lenet.safetensors")
     print(f"{output}/: {', '.join(path.name for path in written)}, lenet.safetensors")
+    print("The targets were smoothed (label_smoothing=0.1), so the loss cannot fall below 0.50.")
+    print(f'Go on with the model: fastconv.models.load_model("{output}/lenet.safetensors")')
     return accuracy
 
 

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+from .errors import did_you_mean
+
 _custom_objects: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=MappingProxyType({}))
 
 
@@ -86,8 +88,10 @@ def _lookup(name: Any, table: Mapping[str, Any], kind: str) -> Any:
     if found is None:
         found = table.get(name)
     if found is None:
-        known = ", ".join(sorted(key for key in table if key == key.lower()))
-        raise ValueError(f"unknown {kind} {name!r}; known: {known}, or your own class through custom_objects")
+        keys = sorted(key for key in table if key == key.lower())
+        known = ", ".join(keys)
+        hint = did_you_mean(name, keys)
+        raise ValueError(f"unknown {kind} {name!r}{hint}; known: {known}, or your own class through custom_objects")
     return found
 
 

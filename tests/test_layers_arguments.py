@@ -80,7 +80,11 @@ BAD = [
     (lambda: layers.Conv2D(3, 3, padding=-1), ValueError, "padding"),
     (lambda: layers.Conv2D(3, 3, padding=1.5), TypeError, "padding"),
     (lambda: layers.Conv2D(3, 3, data_format="channels_first"), ValueError, "nchw_to_nhwc"),
-    (lambda: layers.Conv2D(3, 3, activation="rely"), ValueError, "unknown activation 'rely'; known: 'relu'"),
+    (
+        lambda: layers.Conv2D(3, 3, activation="rely"),
+        ValueError,
+        r"unknown activation 'rely' \(did you mean 'relu'\?\); known: 'relu'",
+    ),
     (lambda: layers.Conv2D(3, 3, activation=("leaky_relu", 0)), ValueError, "leaky_relu must be positive"),
     (lambda: layers.Conv2D(3, 3, kernel_initializer="he"), ValueError, "unknown initializer 'he'"),
     (lambda: layers.Conv2D(3, 3, kernel_regularizer="l3"), ValueError, "unknown regularizer 'l3'"),

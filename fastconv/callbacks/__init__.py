@@ -1,6 +1,6 @@
 """Code that runs at set moments of ``fit``: stopping early, saving, changing the learning rate, logging."""
 
-from .base import Callback, CallbackList, History, LambdaCallback, Logs
+from .base import Callback, CallbackList, History, LambdaCallback, Logs, as_list
 from .monitoring import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .others import CSVLogger, LearningRateScheduler, TerminateOnNaN
 
@@ -13,6 +13,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "Logs",
+    "as_list",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
     "TerminateOnNaN",

@@ -74,6 +74,13 @@ class Callback:
         """Run after a batch of it."""
 
 
+def as_list(callbacks: Any) -> list[Any]:
+    """Return one callback, several or None as a list."""
+    if callbacks is None:
+        return []
+    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+
+
 class CallbackList:
     """Several callbacks called as one, in order; a hook that none of them overrides costs nothing.
 
@@ -86,7 +93,8 @@ class CallbackList:
         self._hooks: dict[str, list[Callable[..., None]]] = {}
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must be Callback instances, got {callback!r}")
+                hint = f": call it, {callback.__name__}(...)" if isinstance(callback, type) else ""
+                raise TypeError(f"callbacks must be Callback instances, got {callback!r}{hint}")
             callback.set_model(model)
             callback.set_params(params)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
+from ..errors import did_you_mean
 from ..ops.geometry import resolve_padding
 
 ActivationSpec = None | str | tuple[str, Any]
@@ -77,7 +78,8 @@ def activation_spec(identifier: Any) -> ActivationSpec:
         return identifier[0], positive(identifier[1], f"the parameter of {identifier[0]}")
     known = ", ".join(repr(name) for name in (*ACTIVATIONS, "linear"))
     raise ValueError(
-        f"unknown activation {identifier!r}; known: {known}, ('leaky_relu', slope), ('elu', alpha), "
+        f"unknown activation {identifier!r}{did_you_mean(identifier, ACTIVATIONS)}; known: {known}, "
+        "('leaky_relu', slope), ('elu', alpha), "
         "or add an activation layer of its own"
     )
 

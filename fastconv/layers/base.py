@@ -103,7 +103,7 @@ class Layer(WeightOwner):
 
     def infer(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output alone; override it as ``infer(self, x, training=False)`` where a cache costs something."""
-        return self.forward(*inputs, **options)[0]
+        return output_and_cache(self, self.forward(*inputs, **options))[0]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output's shape (a list of them with several outputs) for an input's.
@@ -292,6 +292,19 @@ class Layer(WeightOwner):
 
     def __repr__(self) -> str:
         return f"<{self.label}>"
+
+
+def output_and_cache(layer: Layer, result: Any) -> tuple[Any, Any]:
+    """Return what ``forward`` returned, once it is known to be a pair."""
+    if isinstance(result, tuple) and len(result) == 2:
+        return result
+    shape = f" of shape {result.shape}" if isinstance(result, np.ndarray) else ""
+    raise TypeError(
+        f"{type(layer).__name__}.forward must return two things, the output and a cache for backward (or None), "
+        f"but it returned one {type(result).__name__}{shape}"
+        if not isinstance(result, tuple)
+        else f"{type(layer).__name__}.forward must return the output and a cache, but it returned {len(result)} things"
+    )
 
 
 def accepts_need_dx(method: Callable[..., Any]) -> bool:

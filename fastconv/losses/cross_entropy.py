@@ -1,5 +1,6 @@
 """Losses for targets that are classes."""
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +10,11 @@ from .base import Elementwise, Loss, float_targets
 
 # Probabilities are kept this far from 0 and 1 before a logarithm is taken, as in Keras.
 EPSILON = 1e-7
+
+
+def planes_hint(y_pred: np.ndarray) -> str:
+    """What a message adds when predictions still have the axes of an image."""
+    return "; a Flatten or GlobalAvgPool2D before the Dense layers is missing" if y_pred.ndim == 4 else ""
 
 
 class BinaryCrossentropy(Elementwise):
@@ -88,7 +94,7 @@ class CategoricalCrossentropy(Loss):
                 hint = "; for integer labels use sparse_categorical_crossentropy, or utils.to_categorical(labels)"
             raise ValueError(
                 f"targets of shape {y_true.shape} do not fit predictions of shape {y_pred.shape}: "
-                f"categorical cross-entropy needs one row per prediction{hint}"
+                f"categorical cross-entropy needs one row per prediction{hint}{planes_hint(y_pred)}"
             )
         y_true = float_targets(y_true, y_pred.dtype)
         _check_probabilities(y_true)
@@ -101,9 +107,21 @@ class CategoricalCrossentropy(Loss):
             return losses, (y_true, probabilities)
         rows = self._rows(y_true, y_pred)
         total = y_pred.sum(axis=-1, keepdims=True)
+        self._check_predictions(y_pred, total)
         normalized = y_pred / total
         clipped = np.clip(normalized, EPSILON, 1 - EPSILON)
         return -(rows * np.log(clipped)).sum(axis=-1), (rows, normalized, clipped, total)
+
+    def _check_predictions(self, y_pred: np.ndarray, total: np.ndarray) -> None:
+        """Warn about predictions that cannot be probabilities: the usual cause of a loss that does not fall."""
+        worst = total.flat[np.abs(total - 1).argmax()] if total.size else 1
+        if abs(worst - 1) > 0.01 or (y_pred < 0).any():
+            warnings.warn(
+                f"these predictions are not probabilities (a row sums to {worst:.3g}): end the model in "
+                'activation="softmax", or use a loss with from_logits=True',
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def gradient(self, cache: Any, scale: np.ndarray) -> np.ndarray:
         if self.from_logits:
@@ -159,7 +177,7 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
             hint = "; for one-hot rows use categorical_crossentropy" if y_true.shape == y_pred.shape else ""
             raise ValueError(
                 f"labels of shape {y_true.shape} do not fit predictions of shape {y_pred.shape}: "
-                f"expected one label per prediction, shape {y_pred.shape[:-1]}{hint}"
+                f"expected one label per prediction, shape {y_pred.shape[:-1]}{hint}{planes_hint(y_pred)}"
             )
         check_labels(y_true, y_pred.shape[-1])
         return y_true

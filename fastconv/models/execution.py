@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers.base import Layer, accepts_need_dx
+from ..layers.base import Layer, accepts_need_dx, output_and_cache
 from ..layers.node import Tensor
 from ..layers.parameter import Parameter
 from .graph import Graph
@@ -142,9 +142,11 @@ class Plan:
                     y = step.infer(*arguments, training=training)
                 elif step.forward_takes_need_dx:
                     need = step.any_source(wanted)
-                    y, tape.caches[position] = step.forward(*arguments, training=training, need_dx=need)
+                    result = step.forward(*arguments, training=training, need_dx=need)
+                    y, tape.caches[position] = output_and_cache(step.layer, result)
                 else:
-                    y, tape.caches[position] = step.forward(*arguments, training=training)
+                    result = step.forward(*arguments, training=training)
+                    y, tape.caches[position] = output_and_cache(step.layer, result)
                 if step.target >= 0:
                     values[step.target] = y
                     shapes[step.target] = y.shape
@@ -188,6 +190,11 @@ class Plan:
                     dx = step.backward(*arguments, need_dx=step.any_source(wanted))
                 else:
                     dx = step.backward(*arguments)
+                if dx is None and step.any_source(wanted) and all(dy is not None for dy in dys):
+                    raise TypeError(
+                        f"{step.layer.label}: backward returned None, but layers below it learn from the gradient for "
+                        "its input: return dx"
+                    )
                 if dx is None:
                     continue
                 for i, part in zip(step.sources, (dx,) if step.source >= 0 else dx, strict=True):
@@ -263,7 +270,8 @@ def _output_of(forward: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
     """``forward`` without its cache."""
 
     def infer(*inputs: Any, training: bool = False) -> Any:
-        return forward(*inputs, training=training)[0]
+        y, _ = forward(*inputs, training=training)
+        return y
 
     return infer
 

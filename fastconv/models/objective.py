@@ -158,8 +158,14 @@ class _Accuracy:
         return self._metric(y_true, y_pred)
 
 
-def check_compile_arguments(loss: Any, metrics: Any) -> None:
+def check_compile_arguments(loss: Any, loss_weights: Any, metrics: Any) -> None:
     """Look every name up, so that a wrong one is an error in ``compile`` and not in the first batch."""
+    for weight in _leaves(loss_weights):
+        if isinstance(weight, str):
+            raise TypeError(
+                f"loss_weights must be numbers, got {weight!r}: the third argument of compile is loss_weights, as in "
+                "Keras 3; name the metrics: compile(optimizer, loss, metrics=[...])"
+            )
     for entry in _leaves(loss):
         losses_module.get(entry)
     for entry in _leaves(metrics):

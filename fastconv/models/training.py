@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import optimizers, random
-from ..callbacks import CallbackList, History, Logs
+from ..callbacks import CallbackList, History, Logs, as_list
 from ..layers.base import Layer
 from ..metrics import mean_of
 from . import objective, saving
@@ -72,12 +72,17 @@ class Trainer(Layer):
         """
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
-        objective.check_compile_arguments(loss, metrics)
+        objective.check_compile_arguments(loss, loss_weights, metrics)
+        before = self.optimizer, self.compile_arguments, self._cached_steps
         self.optimizer = optimizers.get(optimizer)
         self.compile_arguments = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
         self._cached_steps = None
-        if self._built_graph() is not None:
-            self._steps()
+        try:
+            if self._built_graph() is not None:
+                self._steps()
+        except Exception:
+            self.optimizer, self.compile_arguments, self._cached_steps = before
+            raise
 
     @property
     def compiled(self) -> bool:
@@ -119,7 +124,7 @@ class Trainer(Layer):
             batch_size: samples a batch, 32 by default; only for arrays.
             epochs: train until this many are done, counted from 0.
             verbose: 0 silent, 1 a bar, 2 a line an epoch; ``"auto"``: a bar in a terminal or notebook, else lines.
-            callbacks: a list of :class:`fastconv.callbacks.Callback`.
+            callbacks: a :class:`fastconv.callbacks.Callback` or a list of them.
             validation_split: fraction of the arrays' end, taken before shuffling, to validate on.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to validate on after each epoch, or an iterable.
             shuffle: whether to shuffle arrays; epoch k's order follows from a seed and k.
@@ -153,7 +158,7 @@ class Trainer(Layer):
         self.history = History()
         progress = Progress(verbosity, steps, epochs)
         hooks = CallbackList(
-            [progress, *(callbacks or []), self.history],
+            [progress, *as_list(callbacks), self.history],
             self,
             {"epochs": epochs, "steps": steps, "verbose": verbosity},
         )
@@ -219,7 +224,7 @@ class Trainer(Layer):
             raise ValueError("there are no samples to evaluate on")
         count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
-        hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
+        hooks = CallbackList(as_list(callbacks), self, {"steps": count, "verbose": verbosity})
         results = self._evaluate(data, count, hooks, Progress(verbosity, count, label="evaluate"))
         if return_dict:
             return results
@@ -249,7 +254,7 @@ class Trainer(Layer):
         data = make_data(x, None, None, batch_size, steps, self._ports)
         count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
-        hooks = CallbackList(callbacks or [], self, {"steps": count, "verbose": verbosity})
+        hooks = CallbackList(as_list(callbacks), self, {"steps": count, "verbose": verbosity})
         progress = Progress(1 if verbosity == 1 else 0, count, label="predict")
         parts: list[list[np.ndarray]] = []
         hooks.call("on_predict_begin", {})

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.errors import did_you_mean
 from fastconv.ops import _checks
 
 #: None, a name, or (name, parameter): ``"relu"``, ``("leaky_relu", 0.3)``, ``("elu", 0.5)``, ``("prelu", alpha)``.
@@ -53,7 +54,7 @@ def resolve(activation: Activation, channels: int, dtype: np.dtype) -> Resolved:
 
 
 def _unknown(name: Any) -> ValueError:
-    return ValueError(f"unknown activation {name!r}; one of {', '.join(NAMES)}")
+    return ValueError(f"unknown activation {name!r}{did_you_mean(name, NAMES)}; one of {', '.join(NAMES)}")
 
 
 def _apply(x: Any, kind: int, parameter: float = 0.0) -> np.ndarray:

@@ -1,0 +1,103 @@
+"""What a student gets wrong first, and whether the message says what to do."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import layers
+
+
+class OutputOnly(layers.Layer):
+    """forward without a cache."""
+
+    def forward(self, x, training=False):
+        return x * 2
+
+
+class NoGradient(layers.Layer):
+    """backward that returns nothing."""
+
+    def forward(self, x, training=False):
+        return x, None
+
+    def backward(self, dy, cache):
+        pass
+
+
+def classifier(*between: layers.Layer, last: str | None = "softmax") -> fc.Sequential:
+    return fc.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(3, 3), *between, layers.Dense(4, activation=last)])
+
+
+X = np.random.default_rng(0).random((5, 6, 6, 1), dtype=np.float32)
+Y = np.array([0, 1, 2, 3, 0])
+
+
+def test_forward_without_a_cache() -> None:
+    with pytest.raises(TypeError, match=r"OutputOnly.forward must return two things, the output and a cache"):
+        fc.Sequential([OutputOnly(input_shape=(3, 3, 1))])
+    with pytest.raises(TypeError, match=r"returned one ndarray of shape \(3, 3, 3, 1\)"):
+        OutputOnly()(np.ones((3, 3, 3, 1), np.float32))
+
+
+def test_backward_without_a_result() -> None:
+    model = classifier(NoGradient(), layers.Flatten())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"NoGradient.*backward returned None.*return dx"):
+        model.train_on_batch(X, Y)
+    first = fc.Sequential([NoGradient(input_shape=(6, 6, 1)), layers.Flatten(), layers.Dense(4, activation="softmax")])
+    first.compile("sgd", "sparse_categorical_crossentropy")
+    first.train_on_batch(X, Y)  # nobody needs the gradient for the model's input
+
+
+def test_metrics_in_the_place_of_loss_weights() -> None:
+    model = classifier(layers.Flatten())
+    with pytest.raises(TypeError, match="third argument of compile is loss_weights"):
+        model.compile("adam", "mse", ["accuracy"])
+    with pytest.raises(RuntimeError, match="compile"):
+        model.fit(X, Y)
+
+
+def test_a_failed_compile_changes_nothing() -> None:
+    model = classifier(layers.Flatten())
+    model.compile("adam", "sparse_categorical_crossentropy")
+    optimizer = model.optimizer
+    with pytest.raises(ValueError, match="loss_weights"):
+        model.compile("sgd", "mse", loss_weights={"nobody": 1.0})
+    assert model.optimizer is optimizer
+    model.train_on_batch(X, Y)
+
+
+def test_a_single_callback() -> None:
+    seen = []
+    model = classifier(layers.Flatten())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(
+        X, Y, callbacks=fc.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch)), verbose=0
+    )
+    assert seen == [0]
+    with pytest.raises(TypeError, match=r"call it, EarlyStopping\(\.\.\.\)"):
+        model.fit(X, Y, callbacks=[fc.callbacks.EarlyStopping], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"), [("sparse_categorical_crossentropy", Y), ("categorical_crossentropy", np.eye(4)[Y])]
+)
+def test_dense_without_flatten(loss: str, y: np.ndarray) -> None:
+    model = classifier()
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match="a Flatten or GlobalAvgPool2D before the Dense layers is missing"):
+        model.train_on_batch(X, y)
+
+
+def test_predictions_that_are_no_probabilities() -> None:
+    model = classifier(layers.Flatten(), last=None)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.warns(RuntimeWarning, match=r"not probabilities.*softmax.*from_logits"):
+        model.test_on_batch(X, Y)
+
+
+def test_misspelt_names() -> None:
+    with pytest.raises(ValueError, match="did you mean 'adam'"):
+        classifier(layers.Flatten()).compile("addam", "mse")
+    with pytest.raises(ValueError, match="did you mean 'relu'"):
+        layers.Conv2D(3, 3, activation="rulu")
