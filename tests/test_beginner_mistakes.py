@@ -101,3 +101,39 @@ def test_misspelt_names() -> None:
         classifier(layers.Flatten()).compile("addam", "mse")
     with pytest.raises(ValueError, match="did you mean 'relu'"):
         layers.Conv2D(3, 3, activation="rulu")
+
+
+def test_misspelt_arguments() -> None:
+    with pytest.raises(TypeError, match=r"Conv2D has no argument 'stride' .did you mean 'strides'"):
+        layers.Conv2D(3, 3, stride=2)
+    with pytest.raises(TypeError, match=r"Dense has no argument 'activaton' .did you mean 'activation'"):
+        layers.Dense(3, activaton="relu")
+
+
+def test_a_layer_that_does_not_call_its_base() -> None:
+    class Orphan(layers.Layer):
+        def __init__(self):
+            self.factor = 2
+
+    with pytest.raises(AttributeError, match=r"must call super\(\).__init__\(\)"):
+        fc.Sequential([layers.Input((3,)), Orphan()])
+
+
+def test_labels_counted_from_one() -> None:
+    model = classifier(layers.Flatten())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"from 1 to 4: count them from 0, or give the last layer 5 units"):
+        model.train_on_batch(X, np.array([1, 2, 3, 4, 1]))
+
+
+def test_a_gradcheck_of_dead_units_does_not_pass() -> None:
+    class Off(layers.Layer):
+        def forward(self, x, training=False):
+            return x * 0, None
+
+        def backward(self, dy, cache):
+            return dy * 0
+
+    report = fc.testing.gradcheck(Off(), (4, 3, 2))
+    assert not report
+    assert "nothing was tested" in str(report)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 
+from ..errors import did_you_mean
 from ..registry import serialize, snake_case
 from .node import Node, Shape, Tensor
 from .weights import WeightOwner
@@ -73,7 +74,12 @@ class Layer(WeightOwner):
         dtype: str | None = None,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            known = {*_own_arguments(type(self)), *LayerOptions.__annotations__}
+            hint = did_you_mean(next(iter(unknown)), known)
+            raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}{hint}")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
         if name is not None and ("/" in name or not name):
@@ -286,7 +292,9 @@ class Layer(WeightOwner):
         def __getattr__(self, attribute: str) -> Any:
             """Explain a missing attribute of a layer that is not built yet; found attributes never come here."""
             hint = ""
-            if not attribute.startswith("_") and not self.__dict__.get("built", True):
+            if "_nodes" not in self.__dict__:
+                hint = ": its __init__ must call super().__init__() before anything else"
+            elif not attribute.startswith("_") and not self.__dict__.get("built", True):
                 hint = " yet: it is not built; call it on an Input or on data, or call build(input_shape)"
             raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}{hint}")
 

@@ -192,7 +192,8 @@ def check_labels(labels: np.ndarray, classes: int) -> None:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got dtype {labels.dtype}; if they are whole, use y.astype(int)")
     if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        raise ValueError(f"labels must lie in [0, {classes}), got labels from {labels.min()} to {labels.max()}")
+        hint = f": count them from 0, or give the last layer {labels.max() + 1} units" if labels.min() >= 0 else ""
+        raise ValueError(f"labels must lie in [0, {classes}), got labels from {labels.min()} to {labels.max()}{hint}")
 
 
 def _check_probabilities(targets: np.ndarray) -> None:

@@ -89,6 +89,7 @@ def _check(
     problem: Problem, target: Target, elements: int, rtol: float, atol: float, rng: np.random.Generator
 ) -> TensorReport:
     report = TensorReport(target.name, target.values.shape, problem=target.problem)
+    report.nonzero = int(np.count_nonzero(target.gradient))
     size = target.values.size
     order = rng.permutation(size)
     sample = order[:elements]
@@ -118,6 +119,7 @@ def _compare(problem: Problem, target: Target, report: TensorReport, index: int,
         report.skipped += 1
         return
     report.checked += 1
+    report.nonzero += expected != 0 and got == 0
     error = abs(got - expected)
     excess = error / (atol + rtol * max(abs(got), abs(expected)))
     if not excess <= report.excess:  # a NaN counts as the worst

@@ -14,6 +14,7 @@ class TensorReport:
         name: ``"input"``, ``"input 1"``, ... or the parameter's path, e.g. ``"conv2d/kernel"``.
         shape: of the tensor.
         checked: number of elements compared.
+        nonzero: number of elements whose derivative is not 0, as far as backward or the comparison can tell.
         skipped: number of elements left out because a kink (of a ReLU, a max, ...) was too near.
         worst: index of the element that differs most, as a multiple of the tolerance; None if none was compared.
         expected: its numerical derivative.
@@ -26,6 +27,7 @@ class TensorReport:
     name: str
     shape: tuple[int, ...]
     checked: int = 0
+    nonzero: int = 0
     skipped: int = 0
     worst: tuple[int, ...] | None = None
     expected: float = math.nan
@@ -47,6 +49,8 @@ class TensorReport:
         if self.worst is not None:
             index = ", ".join(map(str, self.worst))
             text += f"; worst [{index}]: expected {self.expected:.9g}, got {self.got:.9g} (off by {self.error:.2g})"
+        if self.checked and not self.nonzero:
+            text += "; every derivative is 0"
         return f"{text}; {self.problem}" if self.problem else text
 
 
@@ -64,8 +68,14 @@ class GradcheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every gradient agrees."""
-        return all(tensor.passed for tensor in self.tensors)
+        """Whether every gradient agrees, and something was tested."""
+        return all(tensor.passed for tensor in self.tensors) and not self.vacuous
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether every derivative that was compared is 0, as in a network whose ReLUs are all off."""
+        compared = [tensor for tensor in self.tensors if tensor.checked]
+        return bool(compared) and not any(tensor.nonzero for tensor in compared)
 
     def __bool__(self) -> bool:
         return self.passed
@@ -79,6 +89,8 @@ class GradcheckReport:
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
+        if self.vacuous:
+            verdict += ": every derivative is 0, so nothing was tested; try another seed, or more units"
         return "\n".join([f"gradcheck of {self.label}: {verdict}", *(f"  {tensor}" for tensor in self.tensors)])
 
     def raise_if_failed(self) -> None:
