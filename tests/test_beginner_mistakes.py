@@ -137,3 +137,42 @@ def test_a_gradcheck_of_dead_units_does_not_pass() -> None:
     report = fc.testing.gradcheck(Off(), (4, 3, 2))
     assert not report
     assert "nothing was tested" in str(report)
+
+
+class WritesForward(layers.Layer):
+    """forward that changes its input."""
+
+    def forward(self, x, training=False):
+        x *= 2
+        return x, None
+
+    def backward(self, dy, cache):
+        return dy * 2
+
+
+class WritesBackward(layers.Layer):
+    """backward that changes the gradient it is given."""
+
+    def forward(self, x, training=False):
+        return x * 2, None
+
+    def backward(self, dy, cache):
+        dy *= 2
+        return dy
+
+
+@pytest.mark.parametrize("layer", [WritesForward, WritesBackward])
+def test_a_layer_that_writes_into_what_it_is_given(layer: type[layers.Layer]) -> None:
+    model = classifier(layer(), layers.Flatten())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="read-only") as error:
+        model.train_on_batch(X, Y)
+    assert layer.__name__ in error.value.__notes__[0]
+
+
+def test_predict_leaves_the_users_array_alone() -> None:
+    model = fc.Sequential([WritesForward(input_shape=(6, 6, 1))])
+    x = X.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        model.predict(x, verbose=0)
+    assert np.array_equal(x, X)

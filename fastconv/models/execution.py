@@ -75,6 +75,8 @@ class Plan:
             if node in linear:
                 forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
                 infer = _output_of(forward)
+            if not type(layer).__module__.startswith("fastconv."):
+                infer, forward, backward = _guarded(infer), _guarded(forward), _guarded(backward)
             if node.training is not None:
                 infer, forward = _with_training(infer, node.training), _with_training(forward, node.training)
             self.steps.append(
@@ -291,6 +293,24 @@ def _with_training(function: Callable[..., Any], training: bool) -> Callable[...
         return function(*inputs, **{**options, "training": training})
 
     return fixed
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's method with its arrays made read-only: writing into them would change what other layers keep."""
+
+    @functools.wraps(function)
+    def guarded(*arrays: Any, **options: Any) -> Any:
+        return function(*[_read_only(a) for a in arrays], **options)
+
+    return guarded
+
+
+def _read_only(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
 
 
 def _note(error: Exception, layer: Layer | None, where: str = "") -> None:
