@@ -44,11 +44,6 @@ static int choose(const fc_conv2d *d, fc_pass pass, const char *name) {
   return i;
 }
 
-const char *fc_conv2d_choice(const fc_conv2d *d, fc_pass pass, fc_dtype t) {
-  (void)t;
-  return algorithms[choose(d, pass, NULL)].name;
-}
-
 fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
                             const fc_epilogue *e, void *y) {
   const fc_kernels *k = fc_table(t);

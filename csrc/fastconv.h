@@ -124,8 +124,7 @@ fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *al
                                   void *dx);
 fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
                                      const void *dy, void *dw, void *db);
-const char *fc_conv2d_algorithm_name(int i); /* NULL past the end */
-const char *fc_conv2d_choice(const fc_conv2d *d, fc_pass pass, fc_dtype t);
+const char *fc_conv2d_algorithm_name(int i);                                            /* NULL past the end */
 const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass pass, const char *algorithm); /* NULL: it serves */
 
 /* dispatch.c */

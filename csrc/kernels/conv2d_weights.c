@@ -7,13 +7,13 @@ enum { BLOCK_BYTES = 512 << 10, TASKS = 16 };
 
 typedef struct {
   const fc_conv2d *d;
-  tap_image x, dy;      /* of this group; dy padded to whole vectors */
-  int64_t bands;        /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
-  int64_t height;       /* rows of dw in a band */
-  int64_t columns;      /* kernel columns a band covers: 1 or KW */
-  int64_t left;         /* columns that were added to the left of x */
-  int64_t cols, padded; /* Kg, and as whole vectors */
-  int64_t tiles;        /* row tiles of a band x panels */
+  tap_image x, dy; /* of this group; dy padded to whole vectors */
+  int64_t bands;   /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
+  int64_t height;  /* rows of dw in a band */
+  int64_t columns; /* kernel columns a band covers: 1 or KW */
+  int64_t left;    /* columns that were added to the left of x */
+  int64_t cols;    /* Kg */
+  int64_t tiles;   /* row tiles of a band x panels */
   int64_t chunks, groups, block_rows;
 } weights_plan;
 
@@ -143,15 +143,15 @@ static real *pad_channels(const real *dy, int64_t rows, int64_t pitch, int64_t K
 static fc_status group_weights(const fc_conv2d *d, int64_t g, const real *x, const real *dy, real *dw) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, pixels = d->N * d->OH * d->OW;
   int64_t right = max_i64(0, (d->OW - 1) * d->SW - d->PL + d->KW - d->W);
-  weights_plan p = {.d = d, .cols = Kg, .padded = padded_cols(Kg), .bands = d->KH * d->KW, .height = Cg, .columns = 1};
+  weights_plan p = {.d = d, .cols = Kg, .bands = d->KH * d->KW, .height = Cg, .columns = 1};
   p.x = (tap_image){x + g * Cg, d->N, d->H, d->W, d->x_pitch};
   p.dy = (tap_image){dy + g * Kg, d->N, d->OH, d->OW, d->y_pitch};
   real *wide = NULL, *full = NULL;
   fc_status status = FC_OK;
   if (Kg % VL) {
-    full = pad_channels(p.dy.data, pixels, d->y_pitch, Kg, p.padded);
+    full = pad_channels(p.dy.data, pixels, d->y_pitch, Kg, padded_cols(Kg));
     if (!full) status = FC_NO_MEMORY;
-    p.dy.data = full, p.dy.pitch = p.padded;
+    p.dy.data = full, p.dy.pitch = padded_cols(Kg);
   }
   int one_run = d->DW == 1 && d->G == 1 && d->x_pitch == d->C;
   if (status == FC_OK && one_run && ((d->PL == 0 && right == 0) || d->C <= 8)) { /* kernel rows as bands */

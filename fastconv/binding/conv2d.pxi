@@ -79,12 +79,6 @@ def conv2d_algorithms():
     return tuple(names)
 
 
-def conv2d_choice(tuple geometry, int which, dtype):
-    """The algorithm that "auto" runs for pass ``which`` (0 forward, 1 backward data, 2 backward weights)."""
-    cdef fc_conv2d d = descriptor(geometry)
-    return fc_conv2d_choice(&d, <fc_pass>which, FC_FLOAT64 if dtype == "float64" else FC_FLOAT32).decode()
-
-
 def conv2d_refusal(tuple geometry, int which, algorithm):
     """Why ``algorithm`` cannot serve this geometry, or None."""
     cdef fc_conv2d d = descriptor(geometry)

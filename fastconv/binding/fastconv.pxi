@@ -117,7 +117,6 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
                                          const void *dy, void *dw, void *db)
     const char *fc_conv2d_algorithm_name(int i)
-    const char *fc_conv2d_choice(const fc_conv2d *d, fc_pass p, fc_dtype t)
     const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass p, const char *algorithm)
 
     const fc_kernels *fc_table(fc_dtype t)

@@ -306,12 +306,11 @@ def output_and_cache(layer: Layer, result: Any) -> tuple[Any, Any]:
     """Return what ``forward`` returned, once it is known to be a pair."""
     if isinstance(result, tuple) and len(result) == 2:
         return result
+    got = f"{len(result)} things" if isinstance(result, tuple) else f"one {type(result).__name__}"
     shape = f" of shape {result.shape}" if isinstance(result, np.ndarray) else ""
     raise TypeError(
         f"{type(layer).__name__}.forward must return two things, the output and a cache for backward (or None), "
-        f"but it returned one {type(result).__name__}{shape}"
-        if not isinstance(result, tuple)
-        else f"{type(layer).__name__}.forward must return the output and a cache, but it returned {len(result)} things"
+        f"but it returned {got}{shape}"
     )
 
 
