@@ -60,6 +60,8 @@
   X(fc_status, upsample_bilinear_backward, (const fc_upsample *u, const void *dy, void *dx))                           \
   X(fc_status, optimizer_step, (const fc_optimizer *o, int64_t count, const fc_segment *segments))                     \
   X(fc_status, gemm_batch, (const fc_gemm_batch *s, const void *a, const void *b, const void *bias, void *c))          \
+  X(fc_status, fma_peak, (int64_t parts, int64_t rounds, const void *start, void *sums, int64_t *flop))                \
+  X(fc_status, triad, (int64_t n, double s, const void *b, const void *c, void *a))                                    \
   X(fc_status, apply_epilogue, (int64_t rows, int64_t K, int64_t pitch, const fc_epilogue *e, void *y))
 
 typedef struct fc_kernels {

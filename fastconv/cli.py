@@ -1,8 +1,10 @@
-"""The command `fastconv`: `fastconv demo`, `fastconv config`."""
+"""The command `fastconv`: `fastconv demo`, `fastconv config`, `fastconv bench`."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+from .bench import cli as bench_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     config = commands.add_parser("config", help="show version, instruction set and threads")
     config.set_defaults(run=_config)
+    bench_cli.add_parser(commands)
     return parser
 
 
@@ -46,3 +49,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
     show_config()
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

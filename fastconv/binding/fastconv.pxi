@@ -107,6 +107,8 @@ cdef extern from "fastconv.h" nogil:
         fc_status (*upsample_bilinear_backward)(const fc_upsample *, const void *, void *) noexcept nogil
         fc_status (*optimizer_step)(const fc_optimizer *, int64_t, const fc_segment *) noexcept nogil
         fc_status (*gemm_batch)(const fc_gemm_batch *, const void *, const void *, const void *, void *) noexcept nogil
+        fc_status (*fma_peak)(int64_t, int64_t, const void *, void *, int64_t *) noexcept nogil
+        fc_status (*triad)(int64_t, double, const void *, const void *, void *) noexcept nogil
         fc_status (*apply_epilogue)(int64_t, int64_t, int64_t, const fc_epilogue *, void *) noexcept nogil
 
     fc_status fc_conv2d_check(fc_conv2d *d)
