@@ -2,6 +2,8 @@
 #   make demo    train LeNet-5 on the embedded digits, pictures in demo_output/
 #   make test    the test suite            make lint    style and types
 #   make bench   measure against PyTorch   make clean   remove what was built
+#   make test-isas   the kernels' tests on the other instruction sets of this machine
+#   make sanitize    the same on all of them, under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,13 +18,19 @@ ifneq ($(FASTCONV_DATA),)
 export FASTCONV_DATA
 endif
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-isas sanitize lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m fastconv.demo
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+test-isas: $(VENV)/installed-test
+	$(BIN)/python tools/kernel_tests.py
+
+sanitize: $(VENV)/installed-test
+	$(BIN)/python tools/kernel_tests.py --sanitize
 
 # cython-lint runs pycodestyle, which it looks for on the PATH.
 lint: $(VENV)/installed-lint

@@ -71,6 +71,18 @@ def probe_openmp(compiler) -> tuple[list[str], list[str]]:
     return [], []
 
 
+def core_jobs(machine: str) -> list[tuple[Path, str, list[str]]]:
+    """(source, variant, flags besides CFLAGS) of every object of the C core on this machine."""
+    generic = [(source, "generic", []) for source in sorted(CSRC.glob("*.c"))]
+    kernels = [
+        (source, f"{isa}_{dtype}", [*flags, "-include", f"csrc/isa/{isa}.h", f"-DFC_DOUBLE={double}"])
+        for isa, flags in ISAS.get(machine, {"baseline": []}).items()
+        for dtype, double in DTYPES.items()
+        for source in sorted(CSRC.glob("kernels/*.c"))
+    ]
+    return [(source, variant, [*flags, f"-DFC_SUFFIX={variant}"]) for source, variant, flags in generic + kernels]
+
+
 class BuildKernels(build_ext):
     """Compiles csrc/kernels for every ISA and dtype, then the extension."""
 
@@ -91,36 +103,30 @@ class BuildKernels(build_ext):
 
     def compile_core(self) -> list[str]:
         """Compile what is older than its source or any header; return every object."""
-        generic = [(source, "generic", []) for source in sorted(CSRC.glob("*.c"))]
-        kernels = [
-            (source, f"{isa}_{dtype}", [*flags, "-include", f"csrc/isa/{isa}.h", f"-DFC_DOUBLE={double}"])
-            for isa, flags in ISAS.get(machine(), {"baseline": []}).items()
-            for dtype, double in DTYPES.items()
-            for source in sorted(CSRC.glob("kernels/*.c"))
-        ]
         headers = max(path.stat().st_mtime for path in [*CSRC.rglob("*.h"), HERE / "setup.py"])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(lambda job: self.compile_one(*job, headers), generic + kernels))
+            return list(pool.map(lambda job: self.compile_one(*job, headers), core_jobs(machine())))
 
     def compile_one(self, source: Path, variant: str, flags: list[str], headers: float) -> str:
         target = Path(self.build_temp, variant, source.stem + ".o")
         if not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime, headers):
             target.parent.mkdir(parents=True, exist_ok=True)
-            compiler = [*self.compiler.compiler_so, *CFLAGS, *self.openmp, *flags, f"-DFC_SUFFIX={variant}"]
+            compiler = [*self.compiler.compiler_so, *CFLAGS, *self.openmp, *flags]
             self.spawn([*compiler, "-c", str(source), "-o", str(target)])
         return str(target)
 
 
-extension = Extension(
-    "fastconv._kernels",
-    ["fastconv/_kernels.pyx"],
-    include_dirs=["csrc", np.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    extra_compile_args=["-O2", "-std=gnu11"],
-    extra_link_args=["-lm"],
-    depends=[str(path) for path in [*CSRC.rglob("*.[ch]"), *Path("fastconv/binding").glob("*.pxi")]],
-)
-setup(
-    ext_modules=cythonize([extension], language_level=3, compiler_directives={"embedsignature": False}),
-    cmdclass={"build_ext": BuildKernels},
-)
+if __name__ == "__main__":  # tools/kernel_check.py reads the table
+    extension = Extension(
+        "fastconv._kernels",
+        ["fastconv/_kernels.pyx"],
+        include_dirs=["csrc", np.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=["-O2", "-std=gnu11"],
+        extra_link_args=["-lm"],
+        depends=[str(path) for path in [*CSRC.rglob("*.[ch]"), *Path("fastconv/binding").glob("*.pxi")]],
+    )
+    setup(
+        ext_modules=cythonize([extension], language_level=3, compiler_directives={"embedsignature": False}),
+        cmdclass={"build_ext": BuildKernels},
+    )
