@@ -25,6 +25,9 @@ LARGE_CASES = [
     ConvCase(2, (33, 30), 40, 40, (3, 3), (2, 2), "same", (1, 1), 40),
     ConvCase(9, (5, 5), 13, 130, (3, 3), (1, 1), 1, (2, 2)),
     ConvCase(1, (36, 33), 64, 200, (3, 3), (1, 1), "same"),
+    ConvCase(2, (6, 5), 90, 150, (3, 3), (1, 1), "same"),  # more weights than data, either way
+    ConvCase(2, (7, 9), 140, 75, (1, 1), (2, 1)),
+    ConvCase(3, (21, 26), 34, 50, (3, 2), (2, 3), 1),  # several panels, several blocks of rows
 ]
 
 

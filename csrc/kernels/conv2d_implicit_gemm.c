@@ -3,37 +3,39 @@
 #include "taps.h"
 
 typedef struct {
-  real *packed, *rows, *copy; /* weights; bias and slope, padded; padded input */
+  real *rows, *copy; /* bias and slope, padded; padded input */
   tap *taps;
+  const real **filter; /* the weights of each tap */
 } workspace;
 
 static void release(workspace *s) {
-  fc_free(s->packed);
   fc_free(s->rows);
   fc_free(s->copy);
   fc_free(s->taps);
+  fc_free(s->filter);
 }
 
-/* depth x cols of packed weights, taps, and two padded rows of cols */
-static fc_status reserve(workspace *s, int64_t taps, int64_t depth, int64_t cols) {
-  size_t padded = (size_t)padded_cols(cols) * sizeof(real);
-  s->packed = fc_alloc((size_t)(taps * depth) * padded);
-  s->rows = fc_alloc(2 * padded);
+/* taps, and two padded rows of cols */
+static fc_status reserve(workspace *s, int64_t taps, int64_t cols) {
+  s->rows = fc_alloc(2 * (size_t)padded_cols(cols) * sizeof(real));
   s->taps = fc_alloc((size_t)taps * sizeof(tap));
-  return s->packed && s->rows && s->taps ? FC_OK : FC_NO_MEMORY;
+  s->filter = fc_alloc((size_t)taps * sizeof(real *));
+  return s->rows && s->taps && s->filter ? FC_OK : FC_NO_MEMORY;
 }
 
 static fc_status forward_group(const fc_conv2d *d, int64_t g, const real *x, const real *w, const fc_epilogue *e,
                                real *y) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = d->KH * d->KW;
   workspace s = {0};
-  fc_status status = reserve(&s, taps, Cg, Kg);
+  fc_status status = reserve(&s, taps, Kg);
   if (status != FC_OK) goto done;
   const real *bias = e->bias, *slope = e->slope;
   FC(pad_row)(Kg, bias ? bias + g * Kg : NULL, s.rows);
   FC(pad_row)(Kg, slope ? slope + g * Kg : NULL, s.rows + padded_cols(Kg));
-  FC(pack_panels)(taps * Cg, Kg, w + g * Kg, d->K, 1, s.packed);
-  for (int64_t t = 0; t < taps; t++) s.taps[t] = (tap){t / d->KW * d->DH - d->PT, t % d->KW * d->DW - d->PL};
+  for (int64_t t = 0; t < taps; t++) {
+    s.taps[t] = (tap){t / d->KW * d->DH - d->PT, t % d->KW * d->DW - d->PL};
+    s.filter[t] = w + t * Cg * d->K + g * Kg;
+  }
   tap_product p = {.in = {x + g * Cg, d->N, d->H, d->W, d->x_pitch},
                    .GH = d->OH,
                    .GW = d->OW,
@@ -42,7 +44,7 @@ static fc_status forward_group(const fc_conv2d *d, int64_t g, const real *x, con
                    .taps = taps,
                    .depth = Cg,
                    .tap = s.taps,
-                   .packed = s.packed,
+                   .weights = {s.filter, taps, Cg, d->K, 1},
                    .out = y + g * Kg,
                    .out_h = d->OH,
                    .out_w = d->OW,
@@ -89,11 +91,9 @@ typedef struct {
 static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64_t pw, const phase *f, const real *dy,
                                 const real *w, real *dx, workspace *s) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = f->rows * f->cols;
-  real *slices = s->packed; /* [panel][taps * Kg][width * VL], filled tap by tap */
   for (int64_t t = 0; t < taps; t++) {
     int64_t i = t / f->cols, j = t % f->cols;
-    const real *filter = w + (f->kh[i] * d->KW + f->kw[j]) * Cg * d->K + g * Kg; /* (Cg, Kg), transposed here */
-    FC(pack_panels_at)(Kg, Cg, filter, 1, d->K, slices, taps * Kg, t * Kg);
+    s->filter[t] = w + (f->kh[i] * d->KW + f->kw[j]) * Cg * d->K + g * Kg; /* (Cg, Kg) */
     s->taps[t] = (tap){f->h[i], f->w[j]};
   }
   tap_product p = {.in = {dy + g * Kg, d->N, d->OH, d->OW, d->y_pitch},
@@ -104,7 +104,7 @@ static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64
                    .taps = taps,
                    .depth = Kg,
                    .tap = s->taps,
-                   .packed = s->packed,
+                   .weights = {s->filter, taps, Kg, 1, d->K}, /* transposed */
                    .out = dx + g * Cg,
                    .out_h = d->H,
                    .out_w = d->W,
@@ -124,10 +124,10 @@ static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64
 }
 
 static fc_status backward_group(const fc_conv2d *d, int64_t g, const real *dy, const real *w, real *dx) {
-  int64_t Cg = d->C / d->G, Kg = d->K / d->G;
+  int64_t Cg = d->C / d->G;
   workspace s = {0};
   int64_t *index = fc_alloc((size_t)(2 * (d->KH + d->KW)) * sizeof(int64_t));
-  fc_status status = index ? reserve(&s, d->KH * d->KW, Kg, Cg) : FC_NO_MEMORY;
+  fc_status status = index ? reserve(&s, d->KH * d->KW, Cg) : FC_NO_MEMORY;
   if (status == FC_OK) FC(pad_row)(Cg, NULL, s.rows);
   for (int64_t ph = 0; ph < min_i64(d->SH, d->H) && status == FC_OK; ph++)
     for (int64_t pw = 0; pw < min_i64(d->SW, d->W) && status == FC_OK; pw++) {

@@ -3,23 +3,31 @@
  * x (N, H, W, C), dy (N, OH, OW, K), dw (KH, KW, C/G, K). */
 #include "taps.h"
 
-enum { BLOCK_BYTES = 512 << 10, TASKS = 16 };
+enum { BLOCK_BYTES = 384 << 10, BLOCK_PIXELS = 256, TASKS = 16 };
 
 typedef struct {
   const fc_conv2d *d;
-  tap_image x, dy; /* of this group; dy padded to whole vectors */
-  int64_t bands;   /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
-  int64_t height;  /* rows of dw in a band */
-  int64_t columns; /* kernel columns a band covers: 1 or KW */
-  int64_t left;    /* columns that were added to the left of x */
-  int64_t cols;    /* Kg */
-  int64_t tiles;   /* row tiles of a band x panels */
-  int64_t chunks, groups, block_rows;
+  tap_image x, dy;         /* of this group */
+  int64_t bands;           /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
+  int64_t height;          /* rows of dw in a band */
+  int64_t columns;         /* kernel columns a band covers: 1 or KW */
+  int64_t left;            /* columns that were added to the left of x */
+  int64_t cols;            /* Kg */
+  int64_t units;           /* row tiles of a band x panels */
+  int pack_x, pack_dy;     /* tiles of x, panels of dy */
+  int64_t chunks, groups;  /* of output rows, of units: a task is one of each */
+  int64_t block, block_in; /* output rows that are worked on at a time, input rows they may need */
 } weights_plan;
 
-static int64_t row_tiles(const weights_plan *p, int64_t panel) {
-  return ceil_div(p->height, tile_height(panel_width(p->cols, panel)));
-}
+/* A tile's operands in a block: segments[band][..] of one panel width; tile i starts a_step * i after them. */
+typedef struct {
+  tile_segment *segments; /* [bands][block] */
+  int64_t *count;         /* [bands] */
+  real *x;                /* [row tile][input row][W][tile rows] */
+  real *dy;               /* [output row][OW][width * VL] */
+} weights_block;
+
+static int64_t row_tiles(const weights_plan *p, int width) { return ceil_div(p->height, tile_height(width)); }
 
 /* Output positions o of an axis whose input o * stride + offset lies in [0, size): [*low, *high). */
 static void reach(int64_t size, int64_t outputs, int64_t stride, int64_t offset, int64_t *low, int64_t *high) {
@@ -27,63 +35,102 @@ static void reach(int64_t size, int64_t outputs, int64_t stride, int64_t offset,
   *high = offset >= size ? 0 : min_i64(outputs, (size - 1 - offset) / stride + 1);
 }
 
-/* The runs of pixels of output rows first .. last (over all images) that a band meets. Returns how many. */
-static int64_t find_segments(const weights_plan *p, int64_t band, int64_t first, int64_t last, tile_segment *s) {
-  const fc_conv2d *d = p->d;
-  int64_t kh = band * p->columns / d->KW, kw = band * p->columns % d->KW, count = 0, low, high;
-  int64_t left = kw * d->DW - d->PL + p->left;
-  reach(p->x.W - (p->columns - 1), d->OW, d->SW, left, &low, &high);
-  for (int64_t row = first; row < last && low < high; row++) {
-    int64_t h = row % d->OH * d->SH - d->PT + kh * d->DH;
-    if (h < 0 || h >= d->H) continue;
-    s[count].a = p->x.data + ((row / d->OH * d->H + h) * p->x.W + low * d->SW + left) * p->x.pitch;
-    s[count].b = p->dy.data + (row * d->OW + low) * p->dy.pitch;
-    s[count++].steps = high - low;
-  }
-  return count;
+/* Rows of x, over all images, that output rows first .. last meet: from *low, returns how many. */
+static int64_t input_rows(const fc_conv2d *d, int64_t first, int64_t last, int64_t *low) {
+  int64_t h = (last - 1) % d->OH * d->SH - d->PT + (d->KH - 1) * d->DH;
+  *low = first / d->OH * d->H + min_i64(max_i64(first % d->OH * d->SH - d->PT, 0), d->H - 1);
+  return (last - 1) / d->OH * d->H + min_i64(max_i64(h, 0), d->H - 1) + 1 - *low;
 }
 
-/* Tiles first .. last of every band, over output rows begin .. end, into dw (bands * height, K). */
-static void run_tiles(const weights_plan *p, int64_t group, int64_t begin, int64_t end, const real *zeros,
-                      tile_segment *s, real *dw) {
-  int64_t all = p->bands * p->tiles, first = all * group / p->groups, last = all * (group + 1) / p->groups;
-  int64_t panels = panel_count(p->cols);
-  for (int64_t row = begin; row < end; row += p->block_rows) {
-    int64_t stop = min_i64(end, row + p->block_rows), t = 0;
-    for (int64_t band = 0; band < p->bands; band++) {
-      if (t + p->tiles <= first || t >= last) {
-        t += p->tiles;
-        continue;
-      }
-      int64_t segments = find_segments(p, band, row, stop, s);
-      for (int64_t panel = 0; panel < panels; panel++) {
-        int width = panel_width(p->cols, panel);
-        int64_t start = panel_start(panel), slices = row_tiles(p, panel);
-        tile_output out = {.cols = min_i64(p->cols - start, (int64_t)width * VL), .accumulate = row > begin};
-        out.bias = zeros;
-        for (int64_t i = 0; i < slices; i++, t++) {
-          if (t < first || t >= last) continue;
-          int64_t top = p->height * i / slices, mr = p->height * (i + 1) / slices - top; /* even slices */
-          FC(tile_outer)
-          [width - 1][mr - 1](segments, s, top, p->d->SW *p->x.pitch, start, p->dy.pitch,
-                              dw + (band *p->height + top) *p->d->K + start, p->d->K, &out);
-        }
-      }
+/* Rows low .. low + rows of x -> [row tile][pixel][tile]: every step of a tile reads the next few numbers. */
+static void pack_input(const weights_plan *p, int64_t low, int64_t rows, int64_t tiles, int64_t tile, real *to) {
+  int64_t pixels = rows * p->x.W;
+  const real *x = p->x.data + low * p->x.W * p->x.pitch;
+  for (int64_t i = 0; i < tiles; i++) {
+    int64_t top = p->height * i / tiles, n = p->height * (i + 1) / tiles - top;
+    for (int64_t j = 0; j < pixels; j++, to += tile)
+      for (int64_t c = 0; c < n; c += VL)
+        store_n(to + c, load_n(x + j * p->x.pitch + top + c, min_i64(n - c, VL)), min_i64(n - c, VL));
+  }
+}
+
+/* The runs of pixels that each band meets in output rows first .. last. Element (row, w) of x lies at
+ * x + (row * W + w) * x_pitch, pixel i of the block at dy + i * dy_pitch. */
+static void find_segments(const weights_plan *p, int64_t first, int64_t last, const real *x, int64_t x_pitch,
+                          const real *dy, int64_t dy_pitch, const weights_block *b) {
+  const fc_conv2d *d = p->d;
+  for (int64_t band = 0; band < p->bands; band++) {
+    int64_t kh = band * p->columns / d->KW, kw = band * p->columns % d->KW, count = 0, low, high;
+    int64_t left = kw * d->DW - d->PL + p->left;
+    tile_segment *s = b->segments + band * p->block;
+    reach(p->x.W - (p->columns - 1), d->OW, d->SW, left, &low, &high);
+    for (int64_t row = first; row < last && low < high; row++) {
+      int64_t h = row % d->OH * d->SH - d->PT + kh * d->DH;
+      if (h < 0 || h >= d->H) continue;
+      s[count].a = x + ((row / d->OH * d->H + h) * p->x.W + low * d->SW + left) * x_pitch;
+      s[count].b = dy + ((row - first) * d->OW + low) * dy_pitch;
+      s[count++].steps = high - low;
+    }
+    b->count[band] = count;
+  }
+}
+
+/* Units first .. last of one panel over output rows row .. stop: [unit][band] tiles of dw. */
+static void run_panel(const weights_plan *p, int64_t panel, int64_t first, int64_t last, int64_t row, int64_t stop,
+                      int repack, const real *zeros, const weights_block *b, int accumulate, real *dw) {
+  const fc_conv2d *d = p->d;
+  int width = panel_width(p->cols, panel);
+  int64_t start = panel_start(panel), full = (int64_t)width * VL, tiles = row_tiles(p, width), low;
+  int64_t tile = ceil_div(p->height, tiles), rows = input_rows(d, row, stop, &low), K = d->K;
+  int64_t x_pitch = p->pack_x ? tile : p->x.pitch, dy_pitch = p->pack_dy ? full : p->dy.pitch;
+  const real *x = p->pack_x ? b->x - low * p->x.W * tile : p->x.data;
+  const real *dy = p->dy.data + row * d->OW * p->dy.pitch + start;
+  tile_output out = {.cols = min_i64(p->cols - start, full), .accumulate = accumulate, .bias = zeros};
+  if (repack && p->pack_x) pack_input(p, low, rows, tiles, tile, b->x);
+  if (p->pack_dy) FC(pack_panel)((stop - row) * d->OW, out.cols, dy, p->dy.pitch, 1, full, b->dy);
+  find_segments(p, row, stop, x, x_pitch, p->pack_dy ? b->dy : dy, dy_pitch, b);
+  for (int64_t i = first; i < last; i++) {
+    int64_t top = p->height * i / tiles, mr = p->height * (i + 1) / tiles - top;
+    int64_t a_first = p->pack_x ? i * rows * p->x.W * tile : top;
+    for (int64_t band = 0; band < p->bands; band++) FC(tile_outer)
+    [width - 1][mr - 1](b->count[band], b->segments + band *p->block, a_first, d->SW *x_pitch, 0, dy_pitch,
+                        dw + (band *p->height + top) *K + start, K, &out);
+  }
+}
+
+/* A group's units over output rows begin .. end, into dw (bands * height, K). */
+static void run_task(const weights_plan *p, int64_t group, int64_t begin, int64_t end, const real *zeros,
+                     const weights_block *b, real *dw) {
+  int64_t first = p->units * group / p->groups, last = p->units * (group + 1) / p->groups;
+  for (int64_t row = begin; row < end; row += p->block) {
+    int packed = 0; /* the panel width that x was packed for */
+    for (int64_t panel = 0, unit = 0; panel < panel_count(p->cols) && unit < last; panel++) {
+      int width = panel_width(p->cols, panel);
+      int64_t tiles = row_tiles(p, width), from = max_i64(first - unit, 0), to = min_i64(last - unit, tiles);
+      unit += tiles;
+      if (from >= to) continue;
+      run_panel(p, panel, from, to, row, min_i64(end, row + p->block), width != packed, zeros, b, row > begin, dw);
+      packed = width;
     }
   }
 }
 
 static void plan_work(weights_plan *p) {
   const fc_conv2d *d = p->d;
-  int64_t rows = d->N * d->OH, panels = panel_count(p->cols);
-  p->tiles = 0;
-  for (int64_t panel = 0; panel < panels; panel++) p->tiles += row_tiles(p, panel);
-  /* Chunks of pixels where the data outweighs dw (each pays a copy of dw), groups of tiles where dw is large. */
+  int64_t rows = d->N * d->OH, panels = panel_count(p->cols), low;
+  p->units = 0;
+  for (int64_t panel = 0; panel < panels; panel++) p->units += row_tiles(p, panel_width(p->cols, panel));
+  /* Chunks of pixels where the data outweighs dw (each pays a copy of dw), groups of units where dw is large. */
   int64_t weights = p->bands * p->height * d->K, data = rows * (p->x.W * d->SH * p->x.pitch + d->OW * p->dy.pitch);
   p->chunks = min_i64(max_i64(1, data / (2 * weights)), min_i64(TASKS, rows));
-  p->groups = min_i64(ceil_div(TASKS, p->chunks), p->bands * p->tiles);
-  int64_t row_bytes = (p->x.W * d->SH * p->x.pitch + d->OW * p->dy.pitch) * (int64_t)sizeof(real);
-  p->block_rows = max_i64(1, BLOCK_BYTES / row_bytes);
+  p->groups = min_i64(ceil_div(TASKS, p->chunks), p->units);
+  int64_t row_bytes = p->x.W * d->SH * p->x.pitch * (int64_t)sizeof(real);
+  p->block = max_i64(1, min_i64(BLOCK_BYTES / row_bytes, BLOCK_PIXELS / d->OW));
+  for (int64_t chunk = 0; chunk < p->chunks; chunk++)
+    for (int64_t row = rows * chunk / p->chunks, end = rows * (chunk + 1) / p->chunks; row < end; row += p->block)
+      p->block_in = max_i64(p->block_in, input_rows(d, row, min_i64(row + p->block, end), &low));
+  p->pack_x = p->columns == 1 && panels > 1;
+  p->pack_dy = p->cols % VL || panels > 1;
 }
 
 /* dw = sum of the chunks' partial results, in order; partial (chunks, rows, K), columns of this group only */
@@ -102,59 +149,50 @@ static fc_status run_plan(const weights_plan *p, real *dw) {
   const fc_conv2d *d = p->d;
   int64_t rows = d->N * d->OH, size = p->bands * p->height * d->K, tasks = p->chunks * p->groups;
   int64_t threads = fc_threads_for_macs(rows * d->OW * p->bands * p->height * p->cols);
+  /* per thread; a tile may be one row wider than its slice of the height */
+  int64_t x_size = p->pack_x ? p->block_in * p->x.W * 2 * p->height : 0;
+  int64_t dy_size = p->pack_dy ? p->block * d->OW * NV_MAX * VL : 0;
   real *partial = p->chunks > 1 ? fc_alloc((size_t)(p->chunks * size) * sizeof(real)) : dw;
-  real *zeros = fc_alloc((size_t)(NV_MAX * VL) * sizeof(real));
-  tile_segment *segments = fc_alloc((size_t)(threads * p->block_rows) * sizeof(tile_segment));
-  fc_status status = partial && zeros && segments ? FC_OK : FC_NO_MEMORY;
+  real *scratch = fc_alloc((size_t)(NV_MAX * VL + threads * (x_size + dy_size)) * sizeof(real));
+  tile_segment *segments = fc_alloc((size_t)(threads * p->bands * p->block) * sizeof(tile_segment));
+  int64_t *count = fc_alloc((size_t)(threads * p->bands) * sizeof(int64_t));
+  fc_status status = partial && scratch && segments && count ? FC_OK : FC_NO_MEMORY;
   if (status == FC_OK) {
-    memset(zeros, 0, (size_t)(NV_MAX * VL) * sizeof(real));
+    memset(scratch, 0, (size_t)(NV_MAX * VL) * sizeof(real)); /* the bias */
     int next = 0;
 #pragma omp parallel num_threads(threads)
     {
       int mine;
 #pragma omp atomic capture
       mine = next++;
+      real *own = scratch + NV_MAX * VL + mine * (x_size + dy_size);
+      weights_block b = {segments + mine * p->bands * p->block, count + mine * p->bands, own, own + x_size};
 #pragma omp for schedule(dynamic)
       for (int64_t task = 0; task < tasks; task++) {
         int64_t chunk = task / p->groups;
-        run_tiles(p, task % p->groups, rows * chunk / p->chunks, rows * (chunk + 1) / p->chunks, zeros,
-                  segments + mine * p->block_rows, partial + (p->chunks > 1 ? chunk * size : 0));
+        run_task(p, task % p->groups, rows * chunk / p->chunks, rows * (chunk + 1) / p->chunks, scratch, &b,
+                 partial + (p->chunks > 1 ? chunk * size : 0));
       }
     }
     if (p->chunks > 1) add_chunks(p, partial, dw);
   }
   if (p->chunks > 1) fc_free(partial);
-  fc_free(zeros);
+  fc_free(scratch);
   fc_free(segments);
+  fc_free(count);
   return status;
 }
 
-/* dy (rows, K) -> (rows, padded), so that a whole vector can be read at every column */
-static real *pad_channels(const real *dy, int64_t rows, int64_t pitch, int64_t K, int64_t padded) {
-  real *copy = fc_alloc((size_t)(rows * padded) * sizeof(real));
-  if (!copy) return NULL;
-#pragma omp parallel for num_threads(fc_threads_for(rows *padded)) schedule(static)
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t k = 0; k < padded; k += VL)
-      store(copy + r * padded + k, load_n(dy + r * pitch + k, min_i64(K - k, VL)));
-  return copy;
-}
-
 static fc_status group_weights(const fc_conv2d *d, int64_t g, const real *x, const real *dy, real *dw) {
-  int64_t Cg = d->C / d->G, Kg = d->K / d->G, pixels = d->N * d->OH * d->OW;
+  int64_t Cg = d->C / d->G, Kg = d->K / d->G;
   int64_t right = max_i64(0, (d->OW - 1) * d->SW - d->PL + d->KW - d->W);
   weights_plan p = {.d = d, .cols = Kg, .bands = d->KH * d->KW, .height = Cg, .columns = 1};
   p.x = (tap_image){x + g * Cg, d->N, d->H, d->W, d->x_pitch};
   p.dy = (tap_image){dy + g * Kg, d->N, d->OH, d->OW, d->y_pitch};
-  real *wide = NULL, *full = NULL;
+  real *wide = NULL;
   fc_status status = FC_OK;
-  if (Kg % VL) {
-    full = pad_channels(p.dy.data, pixels, d->y_pitch, Kg, padded_cols(Kg));
-    if (!full) status = FC_NO_MEMORY;
-    p.dy.data = full, p.dy.pitch = padded_cols(Kg);
-  }
   int one_run = d->DW == 1 && d->G == 1 && d->x_pitch == d->C;
-  if (status == FC_OK && one_run && ((d->PL == 0 && right == 0) || d->C <= 8)) { /* kernel rows as bands */
+  if (one_run && ((d->PL == 0 && right == 0) || d->C <= 8)) { /* kernel rows as bands */
     if (d->PL || right) {
       wide = FC(pad_columns)(&p.x, d->C, d->PL, right);
       if (!wide) status = FC_NO_MEMORY;
@@ -166,7 +204,6 @@ static fc_status group_weights(const fc_conv2d *d, int64_t g, const real *x, con
     plan_work(&p);
     status = run_plan(&p, dw + g * Kg);
   }
-  fc_free(full);
   fc_free(wide);
   return status;
 }

@@ -19,10 +19,8 @@ void FC(pad_row)(int64_t n, const real *values, real *padded) {
 
 /* b (K, cols) with contiguous rows -> packed [K][width * VL] */
 static void pack_rows_of_panel(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t full, real *packed) {
-  for (int64_t k = 0; k < K; k++, b += b_row, packed += full) {
-    memcpy(packed, b, (size_t)cols * sizeof(real));
-    if (cols < full) memset(packed + cols, 0, (size_t)(full - cols) * sizeof(real));
-  }
+  for (int64_t k = 0; k < K; k++, b += b_row, packed += full)
+    for (int64_t j = 0; j < full; j += VL) store(packed + j, load_n(b + j, min_i64(cols - j, VL)));
 }
 
 /* b (K, cols) with contiguous columns (b_row 1) or any strides -> packed [K][width * VL] */
@@ -44,8 +42,14 @@ static void pack_columns_of_panel(int64_t K, int64_t cols, const real *b, int64_
     }
 }
 
-void FC(pack_panels_at)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed, int64_t depth,
-                        int64_t first) {
+void FC(pack_panel)(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t b_col, int64_t full, real *packed) {
+  if (b_col == 1)
+    pack_rows_of_panel(K, cols, b, b_row, full, packed);
+  else
+    pack_columns_of_panel(K, cols, b, b_row, b_col, full, packed);
+}
+
+void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
   /* A task reads whole rows of B through all panels, or long stretches of the columns of one. */
   int64_t strip = b_col == 1 ? 32 : 512, panels = panel_count(N), strips = ceil_div(K, strip);
 #pragma omp parallel for collapse(2) num_threads(fc_threads_for(K *N)) schedule(static)
@@ -53,17 +57,8 @@ void FC(pack_panels_at)(int64_t K, int64_t N, const real *b, int64_t b_row, int6
     for (int64_t p = 0; p < panels; p++) {
       int64_t k = s * strip, rows = min_i64(K - k, strip);
       int64_t start = panel_start(p), full = (int64_t)panel_width(N, p) * VL, cols = min_i64(N - start, full);
-      const real *from = b + k * b_row + start * b_col;
-      real *to = packed + start * depth + (first + k) * full;
-      if (b_col == 1)
-        pack_rows_of_panel(rows, cols, from, b_row, full, to);
-      else
-        pack_columns_of_panel(rows, cols, from, b_row, b_col, full, to);
+      FC(pack_panel)(rows, cols, b + k * b_row + start * b_col, b_row, b_col, full, packed + start * K + k * full);
     }
-}
-
-void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
-  FC(pack_panels_at)(K, N, b, b_row, b_col, packed, K, 0);
 }
 
 /* a (rows, K) with contiguous columns -> packed [K][rows] */

@@ -1,21 +1,13 @@
 /* The engine of implicit GEMM: output pixels times filters, the input read in place through pointers. */
 #include "taps.h"
 
-enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_BLOCKS = 32 };
+enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32 };
 
 /* Rows of a tile: the most there are registers for, or a little less where tiles then begin and end with grid rows. */
 static int aligned_height(int64_t GW, int most) {
   for (int height = most; height > most * 6 / 7; height--)
     if (GW % height == 0 || height % GW == 0) return height;
   return most;
-}
-
-/* Pixels that a thread takes at once: their input stays in L2 while the weight panels stream past. */
-static int64_t block_pixels(const tap_product *p, int64_t pixels, int64_t mr) {
-  int64_t bytes = p->in.pitch * p->step_h * p->step_w * (int64_t)sizeof(real);
-  int64_t most = min_i64(MOST_PIXELS, BLOCK_BYTES / bytes);
-  most = min_i64(most, ceil_div(pixels, LEAST_BLOCKS));
-  return max_i64(1, most / mr) * mr;
 }
 
 /* Grid columns whose input column gx * step + w lies inside the image: low .. high. */
@@ -80,13 +72,12 @@ FC_INLINE tap_span tile_span(const tap_span *spans, int mr) {
   return all.last ? all : (tap_span){0, 0};
 }
 
-static FC_NOINLINE void run_block(const tap_product *p, int64_t count, int64_t stride, const real *const *table,
-                                  real *const *out, const tap_span *spans) {
-  int64_t panels = panel_count(p->cols);
-  for (int64_t panel = 0; panel < panels; panel++) {
+/* Panels first .. last of the weights, packed one after the other. */
+static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t last, const real *packed, int64_t count,
+                                  int64_t stride, const real *const *table, real *const *out, const tap_span *spans) {
+  for (int64_t panel = first; panel < last; panel++) {
     int64_t start = panel_start(panel);
     int width = panel_width(p->cols, panel), height = aligned_height(p->GW, tile_height(width));
-    const real *packed = p->packed + start * p->taps * p->depth;
     tile_output finish = p->finish;
     finish.cols = min_i64(p->cols - start, (int64_t)width * VL);
     finish.bias += start;
@@ -100,48 +91,97 @@ static FC_NOINLINE void run_block(const tap_product *p, int64_t count, int64_t s
       multiply(span.last - span.first, p->depth, table + span.first * stride + i, stride,
                packed + span.first * p->depth * width * VL, to, &finish);
     }
+    packed += p->taps * p->depth * width * VL;
   }
 }
 
+/* packed [taps * depth][width * VL] */
+static void pack_weights(const tap_product *p, int64_t panel, real *packed) {
+  const tap_weights *w = &p->weights;
+  int64_t start = panel_start(panel), full = (int64_t)panel_width(p->cols, panel) * VL;
+  for (int64_t t = 0; t < w->taps; t++)
+    FC(pack_panel)(w->depth, min_i64(p->cols - start, full), w->tap[t] + start * w->col, w->row, w->col, full,
+                   packed + t * w->depth * full);
+}
+
+/* How the work is cut, by the shape alone: blocks of pixels whose input stays in L2 while the panels of weights stream
+ * past. Weights larger than the data are packed panel by panel, by the task that uses them. */
+typedef struct {
+  int64_t pixels, step, blocks, panels;
+  int by_panel; /* a task is one panel against a block, not all of them */
+} tap_plan;
+
+static tap_plan plan_work(const tap_product *p) {
+  int64_t mr = aligned_height(p->GW, tile_height(panel_width(p->cols, 0)));
+  tap_plan plan = {.pixels = p->in.N * p->GH * p->GW, .panels = panel_count(p->cols)};
+  int64_t input = p->in.N * p->in.H * p->in.W * p->weights.depth, weights = p->taps * p->depth * p->cols;
+  plan.by_panel = plan.panels > 1 && weights > input + plan.pixels * p->cols;
+  int64_t most = BLOCK_BYTES / (p->in.pitch * p->step_h * p->step_w * (int64_t)sizeof(real));
+  if (!plan.by_panel) most = min_i64(most, MOST_PIXELS);
+  most = min_i64(most, ceil_div(plan.pixels, plan.by_panel ? ceil_div(LEAST_TASKS, plan.panels) : LEAST_TASKS));
+  plan.step = max_i64(1, ceil_div(most, mr)) * mr;
+  plan.blocks = ceil_div(plan.pixels, plan.step);
+  return plan;
+}
+
+/* What a thread works with. */
+typedef struct {
+  const real **table;
+  real **out;
+  tap_span *spans;
+  real *packed;
+} tap_scratch;
+
+static void run_task(const tap_product *p, const tap_plan *plan, const tap_columns *columns, const real *zero,
+                     const tap_scratch *s, int64_t task) {
+  int64_t panel = plan->by_panel ? task % plan->panels : 0, block = plan->by_panel ? task / plan->panels : task;
+  int64_t first = block * plan->step, count = min_i64(plan->step, plan->pixels - first);
+  fill_tables(p, columns, first, count, plan->step, zero, s->table, s->out, s->spans);
+  if (plan->by_panel) pack_weights(p, panel, s->packed);
+  run_block(p, panel, plan->by_panel ? panel + 1 : plan->panels, s->packed, count, plan->step, s->table, s->out,
+            s->spans);
+}
+
 fc_status FC(tap_product_run)(const tap_product *p) {
-  int64_t pixels = p->in.N * p->GH * p->GW, mr = aligned_height(p->GW, tile_height(panel_width(p->cols, 0)));
-  if (pixels == 0) return FC_OK;
-  int64_t step = block_pixels(p, pixels, mr), blocks = ceil_div(pixels, step);
-  int64_t threads = fc_threads_for_macs(pixels * p->cols * (p->taps * p->depth + 1));
-  size_t pointers = (size_t)(step * (p->taps + 1)), zeros = (size_t)p->depth * sizeof(real);
+  if (p->in.N * p->GH * p->GW == 0) return FC_OK;
+  tap_plan plan = plan_work(p);
+  int64_t tasks = plan.blocks * (plan.by_panel ? plan.panels : 1);
+  int64_t threads = fc_threads_for_macs(plan.pixels * p->cols * (p->taps * p->depth + 1));
+  size_t pointers = (size_t)(plan.step * (p->taps + 1)), zeros = (size_t)p->depth * sizeof(real);
+  int64_t weights = p->taps * p->depth * (plan.by_panel ? NV_MAX * VL : padded_cols(p->cols));
   const real **tables = fc_alloc((size_t)threads * pointers * sizeof(real *));
-  real *zero = fc_alloc(zeros);
+  real *zero = fc_alloc(zeros), *packed = fc_alloc((size_t)((plan.by_panel ? threads : 1) * weights) * sizeof(real));
   tap_columns *columns = fc_alloc((size_t)p->taps * sizeof(tap_columns));
-  tap_span *spans = fc_alloc((size_t)(threads * step) * sizeof(tap_span));
-  if (!tables || !zero || !columns || !spans) {
-    fc_free(spans);
-    fc_free(tables);
-    fc_free(zero);
-    fc_free(columns);
-    return FC_NO_MEMORY;
-  }
-  memset(zero, 0, zeros);
-  find_columns(p, columns);
-  int next = 0;
+  tap_span *spans = fc_alloc((size_t)(threads * plan.step) * sizeof(tap_span));
+  fc_status status = tables && zero && packed && columns && spans ? FC_OK : FC_NO_MEMORY;
+  if (status == FC_OK) {
+    memset(zero, 0, zeros);
+    find_columns(p, columns);
+    int next = 0;
 #pragma omp parallel num_threads(threads)
-  {
-    int mine;
+    {
+      int mine;
 #pragma omp atomic capture
-    mine = next++;
-    const real **table = tables + (size_t)mine * pointers;
-    real **out = (real **)(table + step * p->taps);
+      mine = next++;
+      tap_scratch s = {tables + (size_t)mine * pointers, NULL, spans + mine * plan.step, packed};
+      s.out = (real **)(s.table + plan.step * p->taps);
+      if (plan.by_panel) {
+        s.packed += mine * weights;
+      } else {
+#pragma omp for schedule(static)
+        for (int64_t panel = 0; panel < plan.panels; panel++)
+          pack_weights(p, panel, packed + panel_start(panel) * p->taps * p->depth);
+      }
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < blocks; b++) {
-      int64_t count = min_i64(step, pixels - b * step);
-      fill_tables(p, columns, b * step, count, step, zero, table, out, spans + mine * step);
-      run_block(p, count, step, table, out, spans + mine * step);
+      for (int64_t task = 0; task < tasks; task++) run_task(p, &plan, columns, zero, &s, task);
     }
   }
   fc_free(spans);
   fc_free(tables);
   fc_free(zero);
+  fc_free(packed);
   fc_free(columns);
-  return FC_OK;
+  return status;
 }
 
 real *FC(pad_columns)(const tap_image *x, int64_t C, int64_t left, int64_t right) {

@@ -16,6 +16,13 @@ typedef struct {
   int64_t h, w;
 } tap;
 
+/* Element (k, column) of the weights of tap t lies at tap[t] + k * row + column * col. Merging taps leaves them alone.
+ */
+typedef struct {
+  const real *const *tap;
+  int64_t taps, depth, row, col;
+} tap_weights;
+
 /* The grid, and where its pixels are written: grid pixel (n, gy, gx) is output pixel
  * (n, first_h + gy * stride_h, first_w + gx * stride_w) of an image of out_h x out_w. */
 typedef struct {
@@ -23,7 +30,7 @@ typedef struct {
   int64_t GH, GW, step_h, step_w;
   int64_t taps, depth;
   const tap *tap;
-  const real *packed; /* [panel][taps * depth][width * VL] */
+  tap_weights weights;
   real *out;
   int64_t out_h, out_w, out_pitch, first_h, first_w, stride_h, stride_w;
   int64_t cols; /* output channels */

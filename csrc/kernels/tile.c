@@ -1,6 +1,8 @@
 /* The micro-kernels, once for each height and width a tile can have. */
 #include "tile.h"
 
+enum { AHEAD = 8 }; /* steps from the prefetch of a row of B to its use */
+
 FC_INLINE vec activated(vec v, const tile_output *out, int j) {
   switch (out->kind) {
     case FC_RELU:
@@ -69,7 +71,10 @@ FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, con
     for (int64_t k = 0; k < depth; k++, b += nv * VL) {
       vec bk[NV_MAX];
 #pragma GCC unroll 3
-      for (int j = 0; j < nv; j++) bk[j] = load(b + j * VL);
+      for (int j = 0; j < nv; j++) {
+        bk[j] = load(b + j * VL);
+        __builtin_prefetch(b + (AHEAD * nv + j) * VL); /* panels larger than L1 come from L2 */
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < mr; i++) {
         vec ak = splat(row[i][k]);

@@ -49,9 +49,9 @@ FC_INLINE int64_t padded_cols(int64_t N) { return ceil_div(N, VL) * VL; }
 
 /* B (K, N) with element strides -> panels [panel][K][width * VL], columns past N zero. */
 FC_HIDDEN void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed);
-/* Likewise into rows first .. first + K of panels that are depth rows deep. */
-FC_HIDDEN void FC(pack_panels_at)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed,
-                                  int64_t depth, int64_t first);
+/* One panel of them, by one thread: b (K, cols) -> packed [K][full], columns past cols zero. */
+FC_HIDDEN void FC(pack_panel)(int64_t K, int64_t cols, const real *b, int64_t b_row, int64_t b_col, int64_t full,
+                              real *packed);
 /* n values (or none: NULL) -> padded_cols(n) values, the rest zero. */
 FC_HIDDEN void FC(pad_row)(int64_t n, const real *values, real *padded);
 
