@@ -1,7 +1,7 @@
 # Every target makes the virtual environment and builds the package when needed; nothing outside this folder changes.
 #   make demo    train LeNet-5 on the embedded digits, pictures in demo_output/
 #   make test    the test suite            make lint    style and types
-#   make bench   measure against PyTorch   make clean   remove what was built
+#   make bench   the table of the README   make clean   remove what was built
 #   make test-isas   the kernels' tests on the other instruction sets of this machine
 #   make sanitize    the same on all of them, under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 
@@ -41,8 +41,7 @@ lint: $(VENV)/installed-lint
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-bench
-	$(BIN)/python -m fastconv.bench.gemm
-	$(BIN)/python -m fastconv.bench.mnist_epoch
+	$(BIN)/fastconv bench summary
 
 clean:
 	rm -rf build dist *.egg-info demo_output tutorial_output .pytest_cache .mypy_cache .ruff_cache .hypothesis

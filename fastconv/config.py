@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,32 @@ def _default_threads() -> tuple[int, str]:
 
 
 def _start() -> None:
-    """Read the environment once, when fastconv is imported."""
-    _kernels.select_isa(os.environ.get("FASTCONV_ISA") or None)
-    threads, source = _default_threads() if _kernels.has_openmp() else (1, "built without OpenMP")
-    _kernels.set_num_threads(threads, source)
+    """Read the environment once, when fastconv is imported.
+
+    A bad value is an exception for a program that imports fastconv, a line and exit code 2 for the command.
+    """
+    try:
+        _select_isa(os.environ.get("FASTCONV_ISA"))
+        threads, source = _default_threads() if _kernels.has_openmp() else (1, "built without OpenMP")
+        _kernels.set_num_threads(threads, source)
+    except (ValueError, RuntimeError) as error:
+        if not _is_command():
+            raise
+        print(f"fastconv: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _select_isa(name: str | None) -> None:
+    try:
+        _kernels.select_isa(name or None)
+    except (ValueError, RuntimeError) as error:
+        raise type(error)(f"FASTCONV_ISA={name!r} in the environment: {error}") from error
+
+
+def _is_command() -> bool:
+    """Whether this process is the installed command `fastconv`, or `python -m fastconv...`."""
+    program, module = [*sys.orig_argv[1:3], "", ""][:2]
+    return module.startswith("fastconv.") if program == "-m" else Path(program).name == "fastconv"
 
 
 def config() -> dict[str, Any]:

@@ -296,6 +296,34 @@ def test_thread_count_from_the_environment(value: str) -> None:
     assert f"FASTCONV_NUM_THREADS={value!r}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FASTCONV_NUM_THREADS", "abc", "it must be a whole number"),
+        ("FASTCONV_NUM_THREADS", "0", "it must be a whole number"),
+        ("OMP_NUM_THREADS", "-1", "it must be a whole number"),
+        ("FASTCONV_ISA", "foo", "this build has"),
+    ],
+)
+@pytest.mark.parametrize("installed", [True, False], ids=["fastconv", "python -m"])
+def test_the_command_says_which_variable_is_bad(
+    variable: str, value: str, message: str, installed: bool, tmp_path: Path
+) -> None:
+    script = tmp_path / "fastconv"  # what pip installs
+    script.write_text("import sys\nfrom fastconv.cli import main\nsys.exit(main())\n")
+    program = [str(script)] if installed else ["-m", "fastconv.cli"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(fc.__file__).parents[1]), variable: value}
+    environment |= {} if variable == "FASTCONV_NUM_THREADS" else {"FASTCONV_NUM_THREADS": ""}
+    result = subprocess.run(
+        [sys.executable, *program, "config"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]  # libgomp may have said something before
+    assert "Traceback" not in result.stderr
+    assert line.startswith(f"fastconv: {variable}={value!r} in the environment: ")
+    assert message in line
+
+
 def test_unknown_instruction_set() -> None:
     result = run_with(FASTCONV_ISA="mmx")
     assert result.returncode != 0

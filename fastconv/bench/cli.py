@@ -5,47 +5,87 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-PASSES = ("forward", "backward_data", "backward_weights", "backward")
+if TYPE_CHECKING:
+    from .rows import Options, Row
+
+_PASSES = ("forward", "backward_data", "backward_weights", "backward")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `bench` and its subcommands to the parser of `fastconv`."""
-    bench = commands.add_parser("bench", help="measure this machine: layers, networks, peers")
+    bench = commands.add_parser("bench", help="measure layers and networks on this machine, against PyTorch and others")
     kinds = bench.add_subparsers(title="what to measure", required=True, metavar="WHAT")
-    conv = kinds.add_parser("conv", help="convolutions, against PyTorch and others")
+    conv = kinds.add_parser("conv", help="convolutions of known networks")
     _add_layers(conv)
-    conv.add_argument(
-        "--pass", dest="passes", nargs="+", default=["forward", "backward"], choices=(*PASSES, "all"), metavar="PASS",
-        help=f"{', '.join(PASSES)} (data and weights) or all (default: forward backward)",
-    )  # fmt: skip
-    conv.add_argument("--algorithm", nargs="+", default=["auto"], metavar="NAME", help="ours, by name (%(default)s)")
+    _add_passes(conv, _PASSES, ["forward", "backward"], "backward: data and weights")
+    conv.add_argument("--algorithm", nargs="+", default=["auto"], metavar="NAME", help="ours, by name (default: auto)")
     conv.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    _add_common(conv, "torch, onnxruntime, openvino (both inference only)")
     conv.add_argument(
-        "--peer", nargs="+", default=["torch"], metavar="PEER",
-        help="torch, onnxruntime, openvino (inference only), all or none (%(default)s)",
-    )  # fmt: skip
-    _add_common(conv)
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread on a busy machine (%(default)s)"
+    )
     conv.set_defaults(bench=_conv)
+    ops = kinds.add_parser("ops", help="max pooling and batch normalisation (training)")
+    ops.add_argument("--kind", nargs="+", choices=("max_pool", "batch_norm"), default=["max_pool", "batch_norm"])
+    _add_passes(ops, ("forward", "backward"), ["forward", "backward"])
+    ops.add_argument("--batch", type=_positive, help="images (default: the network's)")
+    _add_common(ops)
+    ops.set_defaults(bench=_ops)
+    net = kinds.add_parser("net", help="training step and inference of whole networks")
+    net.add_argument("--net", nargs="+", default=["lenet5", "notebook", "vgg16"], metavar="NAME", help="(default: all)")
+    _add_passes(net, ("train", "infer"), ["train", "infer"])
+    net.add_argument("--batch", type=_positive, help="images (default: the network's)")
+    net.add_argument("--memory", action="store_true", help="peak memory of a training step, in processes of their own")
+    _add_common(net, rounds=5)
+    net.set_defaults(bench=_net)
+    roofline = kinds.add_parser("roofline", help="the ceilings of this machine, and layers below them")
+    _add_layers(roofline)
+    _add_passes(roofline, _PASSES, ["forward"])
+    _add_common(roofline)
+    roofline.set_defaults(bench=_roofline)
+    scaling = kinds.add_parser("scaling", help="layers with 1, 2, ... threads")
+    _add_layers(scaling)
+    _add_passes(scaling, _PASSES, ["forward"])
+    _add_common(scaling)
+    scaling.set_defaults(bench=_scaling)
+    summary = kinds.add_parser("summary", help="the figures of the README, as its table; some minutes")
+    summary.add_argument("--quick", action="store_true", help="small and rough: to see that it runs")
+    summary.add_argument("--isa", help="instruction set (default: the one in use)")
+    summary.add_argument("--threads", type=_positive, help="for everybody (default: the number in use)")
+    summary.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    summary.set_defaults(bench=_summary)
     bench.set_defaults(run=run)
 
 
 def _add_layers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--net", default="typical", help="a network, `depthwise` (MobileNet's) or `typical`: 18 layers (%(default)s)"
-    )
+        "--net", default="typical",
+        help="a network; typical: 18 layers of several; depthwise: MobileNet's (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--layer", help="one layer, or all whose name contains this")
     parser.add_argument("--batch", type=_positive, help="images (default: the network's)")
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_passes(parser: argparse.ArgumentParser, known: tuple[str, ...], default: list[str], more: str = "") -> None:
+    text = f"{', '.join(known)}, all (default: {' '.join(default)})" + (f"; {more}" if more else "")
+    parser.add_argument(
+        "--pass", dest="passes", nargs="+", default=default, choices=(*known, "all"), metavar="PASS", help=text
+    )
+    parser.set_defaults(known_passes=known)
+
+
+def _add_common(parser: argparse.ArgumentParser, peers: str = "torch", rounds: int = 7) -> None:
+    parser.add_argument("--peer", nargs="+", default=["torch"], metavar="PEER", help=f"{peers}, all or none (torch)")
     parser.add_argument("--isa", help="instruction set (default: the one in use)")
     parser.add_argument("--threads", type=_positive, help="for everybody (default: the number in use)")
-    parser.add_argument("--rounds", type=_positive, default=7, help="turns of each contestant (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.015, help="that a turn takes, at least (%(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=rounds, help="turns of each contestant (%(default)s)")
+    parser.add_argument("--seconds", type=_seconds, default=0.015, help="that a turn takes, at least (%(default)s)")
     parser.add_argument(
-        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread on a busy machine (%(default)s)"
+        "--pause", type=_seconds, default=0.03, help="seconds before a turn, while others' threads spin (%(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG, SVG or PDF")
@@ -58,65 +98,162 @@ def _positive(text: str) -> int:
     return value
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e4:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, got {text}")
+    return value
+
+
 # The commands import what they need, so that `fastconv --help` answers at once.
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Set threads and instruction set, run a subcommand; a wrong name ends with a line and exit code 2."""
     from .layers import UsageError
-    from .machine import set_isa
+    from .machine import set_isa, set_threads
 
     try:
         set_isa(arguments.isa)
-        _set_threads(arguments.threads)
+        set_threads(arguments.threads)
         return int(arguments.bench(arguments))
     except UsageError as error:
         print(f"fastconv bench: {error}", file=sys.stderr)
         return 2
 
 
-def _set_threads(threads: int | None) -> None:
-    import fastconv as fc
-
+def _options(arguments: argparse.Namespace) -> Options:
     from .peers import installed
+    from .rows import Options
 
-    if threads is not None:
-        fc.set_num_threads(threads)
-    if installed(["torch"])[0]:
-        import torch
+    present, missing = installed(arguments.peer)
+    for line in missing:
+        print(line, file=sys.stderr)
+    clock = time.process_time if getattr(arguments, "clock", "wall") == "cpu" else time.perf_counter
+    names = getattr(arguments, "algorithm", ["auto"])
+    dtype = getattr(arguments, "dtype", "float32")
+    return Options(present, names, dtype, arguments.rounds, arguments.seconds, arguments.pause, clock)
 
-        torch.set_num_threads(fc.get_num_threads())
+
+def _passes(arguments: argparse.Namespace) -> list[str]:
+    return [name for name in arguments.known_passes if name in arguments.passes or "all" in arguments.passes]
 
 
-def _progress(text: str) -> None:
-    """A line that the next one overwrites, where somebody watches."""
-    if sys.stderr.isatty():
-        print(f"\r{text:30}\r", end="", file=sys.stderr, flush=True)
+def _collected(rows: Iterable[Row]) -> list[Row]:
+    """The rows, with a count that the next one overwrites where somebody watches."""
+    found: list[Row] = []
+    for row in rows:
+        found.append(row)
+        if sys.stderr.isatty():
+            print(f"{len(found)} measured: {row.title:60}\r", end="", file=sys.stderr, flush=True)
+    return found
+
+
+def _heading(dtype: str = "float32") -> None:
+    from .machine import describe
+    from .report import heading
+
+    print(heading(describe(), dtype) + "\n")
+
+
+def _write(arguments: argparse.Namespace, command: str, rows: list[Row], **content: Any) -> None:
+    from .report import row_json, summary, write_json
+
+    if arguments.json:
+        rows_json = [row_json(row) for row in rows]
+        write_json(arguments.json, command, **content, rows=rows_json, summary=summary(rows))
+
+
+def _draw(arguments: argparse.Namespace, name: str, *what: Any) -> None:
+    if arguments.plot:
+        from . import plot
+
+        plot.save(getattr(plot, name)(*what), arguments.plot)
 
 
 def _conv(arguments: argparse.Namespace) -> int:
     from . import conv, layers, machine, report
-    from .peers import installed
 
-    found = layers.find(arguments.net, arguments.layer)
+    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
     conv.check_algorithms(arguments.algorithm)
-    present, missing = installed(arguments.peer)
-    for line in missing:
-        print(line, file=sys.stderr)
-    passes = PASSES if "all" in arguments.passes else arguments.passes
-    clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
-    options = conv.Options(
-        present, arguments.algorithm, arguments.dtype, arguments.rounds, arguments.seconds, clock=clock
-    )
-    peak = machine.Peak(arguments.dtype)
-    print(report.heading(machine.describe(), arguments.dtype))
-    rows = []
-    for row in conv.compare((layer.with_batch(arguments.batch) for layer in found), passes, options, peak):
-        rows.append(row)
-        _progress(f"{len(rows)} measured")
-    _progress("")
-    report.print_conv(rows, peak.flops)
+    options = _options(arguments)
+    peak = machine.Peak(options.dtype)
+    _heading(options.dtype)
+    rows = _collected(conv.compare(found, _passes(arguments), options, peak))
+    report.print_rows(rows, peak.flops)
+    _write(arguments, "conv", rows, fma_peak=peak.flops, dtype=options.dtype)
+    _draw(arguments, "bars", rows, peak.flops)
+    return 0
+
+
+def _ops(arguments: argparse.Namespace) -> int:
+    from . import machine, ops, report
+
+    options = _options(arguments)
+    memory = machine.memory_bandwidth()
+    _heading()
+    rows = _collected(ops.compare(arguments.kind, _passes(arguments), arguments.batch, options))
+    report.print_rows(rows, memory)
+    _write(arguments, "ops", rows, memory_bandwidth=memory)
+    _draw(arguments, "bars", rows, memory)
+    return 0
+
+
+def _net(arguments: argparse.Namespace) -> int:
+    from . import nets, report
+
+    chosen = nets.find(arguments.net)
+    options = _options(arguments)
+    _heading()
+    if arguments.memory:
+        peaks = {network.name: nets.peak_memory(network, arguments.batch, options) for network in chosen}
+        report.print_memory(peaks)
+        _write(arguments, "net", [], memory=peaks)
+        return 0
+    rows = _collected(nets.compare(chosen, _passes(arguments), arguments.batch, options))
+    report.print_nets(rows)
+    _write(arguments, "net", rows)
+    _draw(arguments, "bars", rows)
+    return 0
+
+
+def _roofline(arguments: argparse.Namespace) -> int:
+    from . import conv, layers, machine, report, roofline
+
+    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
+    options = _options(arguments)
+    peak = machine.Peak()
+    _heading()
+    rows = _collected(conv.compare(found, _passes(arguments), options, peak))
+    ceilings = roofline.measure_ceilings(peak.flops)
+    report.print_roofline(rows, ceilings)
+    _write(arguments, "roofline", rows, ceilings=vars(ceilings))
+    _draw(arguments, "roof", rows, ceilings)
+    return 0
+
+
+def _scaling(arguments: argparse.Namespace) -> int:
+    import fastconv as fc
+
+    from . import layers, report, scaling
+
+    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
+    options = _options(arguments)
+    counts = scaling.thread_counts(fc.get_num_threads())
+    _heading()
+    rows = _collected(scaling.compare(found, _passes(arguments), counts, options))
+    report.print_scaling(rows)
+    _write(arguments, "scaling", rows, threads=counts)
+    _draw(arguments, "scaling", rows)
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from . import report, summary
+
+    _heading()
+    figures = summary.measure_all(arguments.quick)
+    print(summary.markdown(figures))
     if arguments.json:
-        content = {"rows": [report.row_json(row) for row in rows], "summary": dict(report.conv_summary(rows))}
-        report.write_json(arguments.json, "conv", fma_peak=peak.flops, dtype=arguments.dtype, **content)
+        report.write_json(arguments.json, "summary", figures=[vars(figure) for figure in figures])
     return 0

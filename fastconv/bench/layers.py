@@ -111,6 +111,14 @@ class PoolLayer:
     padding: int = 0
 
 
+@dataclass(frozen=True)
+class BatchNormLayer:
+    """A batch normalisation: x (N, H, W, C)."""
+
+    title: str
+    input_shape: tuple[int, int, int, int]
+
+
 #: Max pools of networks that train at these batches.
 MAX_POOLS = (
     PoolLayer("lenet pool1", (64, 28, 28, 6), 2, 2),
@@ -121,14 +129,14 @@ MAX_POOLS = (
     PoolLayer("googlenet inception_3a_pool", (8, 28, 28, 192), 3, 1, 1),
 )
 
-#: Inputs (N, H, W, C) of batch normalisation.
+#: Batch normalisations of networks that train at these batches.
 BATCH_NORMS = (
-    ("mobilenet conv1_bn", (8, 112, 112, 32)),
-    ("resnet50 conv1_bn", (8, 112, 112, 64)),
-    ("resnet50 conv2_block1_3_bn", (8, 56, 56, 256)),
-    ("resnet50 conv3_block1_2_bn", (8, 28, 28, 128)),
-    ("resnet50 conv4_block1_3_bn", (8, 14, 14, 1024)),
-    ("resnet50 conv5_block1_3_bn", (8, 7, 7, 2048)),
+    BatchNormLayer("mobilenet conv1_bn", (8, 112, 112, 32)),
+    BatchNormLayer("resnet50 conv1_bn", (8, 112, 112, 64)),
+    BatchNormLayer("resnet50 conv2_block1_3_bn", (8, 56, 56, 256)),
+    BatchNormLayer("resnet50 conv3_block1_2_bn", (8, 28, 28, 128)),
+    BatchNormLayer("resnet50 conv4_block1_3_bn", (8, 14, 14, 1024)),
+    BatchNormLayer("resnet50 conv5_block1_3_bn", (8, 7, 7, 2048)),
 )
 
 # One of every kind: first layers, large and small pictures, few and many channels, 1 x 1 to 11 x 11.
@@ -206,17 +214,3 @@ def find(net: str = "typical", layer: str | None = None) -> tuple[ConvLayer, ...
 def is_3x3(layer: ConvLayer) -> bool:
     """3 x 3, stride 1, one group: what Winograd's algorithm was made for."""
     return layer.kernel == (3, 3) and layer.strides == (1, 1) and layer.groups == 1
-
-
-__all__ = [
-    "BATCH_NORMS",
-    "ConvLayer",
-    "MAX_POOLS",
-    "PoolLayer",
-    "UsageError",
-    "find",
-    "is_3x3",
-    "layer_sets",
-    "merged",
-    "networks",
-]

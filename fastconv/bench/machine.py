@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -35,6 +36,23 @@ def set_isa(name: str | None) -> None:
         raise UsageError(f"{error}{did_you_mean(name, _kernels.built_isas())}") from error
     except RuntimeError as error:
         raise UsageError(str(error)) from error
+
+
+def set_threads(count: int | None) -> None:
+    """Use so many threads from now on, PyTorch too; None: as many as fastconv uses already.
+
+    Raises:
+        UsageError: more than fastconv can use.
+    """
+    if count is not None:
+        try:
+            fc.set_num_threads(count)
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(str(error)) from error
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(fc.get_num_threads())
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -130,6 +148,16 @@ def bandwidth(nbytes: int, seconds: float = 0.3) -> float:
         if taken < 0.002:
             repeats *= 2
     return best
+
+
+def memory_bandwidth() -> float:
+    """Bytes a second to and from memory: arrays that no cache holds."""
+    return bandwidth(192 << 20)
+
+
+def cache_bandwidth() -> float:
+    """Bytes a second to and from the cores' second-level caches, half full."""
+    return bandwidth(fc.get_num_threads() * (cache_bytes(2) or 1 << 20) // 2)
 
 
 @cache

@@ -84,6 +84,23 @@ def torch_epoch(x: np.ndarray, y: np.ndarray, batch_size: int, channels_last: bo
     return epoch
 
 
+def epochs(images: int, batch_size: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds an epoch of every contestant, one number a round."""
+    import torch
+
+    torch.set_num_threads(fc.get_num_threads())
+
+    def contestants(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], None]]:
+        return {
+            "fastconv": fastconv_epoch(x, y, batch_size),
+            "PyTorch, channels first": torch_epoch(x, y, batch_size, channels_last=False),
+            "PyTorch, channels last": torch_epoch(x, y, batch_size, channels_last=True),
+        }
+
+    take_turns(contestants(*digits(20 * batch_size)), rounds=1)  # warm up: threads, memory, code
+    return take_turns(contestants(*digits(images)), rounds)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table; return 0."""
     parser = argparse.ArgumentParser(prog="python -m fastconv.bench.mnist_epoch", description=__doc__)
@@ -93,18 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     import torch
 
+    seconds = epochs(arguments.images, arguments.batch_size, arguments.rounds)
     threads = fc.get_num_threads()
-    torch.set_num_threads(threads)
-
-    def contestants(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], None]]:
-        return {
-            "fastconv": fastconv_epoch(x, y, arguments.batch_size),
-            "PyTorch, channels first": torch_epoch(x, y, arguments.batch_size, channels_last=False),
-            "PyTorch, channels last": torch_epoch(x, y, arguments.batch_size, channels_last=True),
-        }
-
-    take_turns(contestants(*digits(20 * arguments.batch_size)), rounds=1)  # warm up: threads, memory, code
-    seconds = take_turns(contestants(*digits(arguments.images)), arguments.rounds)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"one epoch of {arguments.images:,} digits, {threads} threads, PyTorch {torch.__version__}")
     for name, times in seconds.items():

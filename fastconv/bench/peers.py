@@ -1,13 +1,12 @@
 """The contestants of one convolution: fastconv, PyTorch in both layouts, ONNX Runtime, OpenVINO.
 
-A contestant is a function that runs one call, and one that turns what the call returned into arrays in fastconv's
-layouts, so that results can be compared before anything is timed.
+Their results are named y, dx, dkernel and dbias.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 import fastconv as fc
 from fastconv import ops
 from fastconv.bench.layers import ConvLayer, UsageError
+from fastconv.bench.rows import Contestant, Results
 from fastconv.errors import did_you_mean
 
-PASSES = ("forward", "backward_data", "backward_weights", "backward")
 #: Peer -> (the packages it needs, what installs them)
 PEERS = {
     "torch": (("torch",), "pip install torch==2.13.0"),
@@ -26,23 +25,13 @@ PEERS = {
     "openvino": (("openvino", "onnx"), "pip install openvino onnx"),
 }
 
-Results = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """``run()`` is what is timed; ``results(run())`` is its outputs, named y, dx, dkernel, dbias."""
-
-    run: Callable[[], Any]
-    results: Callable[[Any], Results]
-
 
 @dataclass(frozen=True)
 class Problem:
     """One pass of one layer and its data."""
 
     layer: ConvLayer
-    which: str  # one of PASSES
+    which: str  # forward, backward_data, backward_weights or backward (both)
     x: np.ndarray
     kernel: np.ndarray
     bias: np.ndarray

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastconv.bench.conv import Row
 from fastconv.bench.layers import is_3x3
 from fastconv.bench.machine import describe
+from fastconv.bench.roofline import Ceilings, intensity
+from fastconv.bench.rows import Row
+from fastconv.bench.scaling import speedups
 
 SCHEMA = 1
 
@@ -43,65 +45,146 @@ def heading(machine: dict[str, Any], dtype: str = "float32") -> str:
     )
 
 
-def conv_table(rows: Sequence[Row], peak: float) -> str:
-    """The table of `bench conv`: GFLOP/s of everybody, our share of the peak, the ratio, our page faults a call."""
+def rate_table(rows: Sequence[Row], limit: float) -> str:
+    """A line a row: our milliseconds, what everybody does a second, our share of the limit, ratio, page faults."""
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
-    head = ["layer", "N x H x W x C -> K, kernel / stride", "pass", "ms", *names, "% peak", "ratio", "faults"]
-    lines = [head]
+    share = "% peak" if rows[0].unit == "GFLOP/s" else "% memory"
+    lines = [["layer", "shape", "pass", "ms", *names, share, "ratio", "faults"]]
     for row in rows:
-        cells = [row.title, row.shape, row.which.replace("_", " ")]
-        cells.append(f"{1e3 * row.samples[row.ours].median:.3g}")
-        for name in names:
-            seconds = row.seconds(name)
-            cells.append("-" if seconds is None else f"{row.flop / seconds / 1e9:.0f}")
-        cells.append(f"{100 * row.flop / row.samples[row.ours].median / peak:.0f}")
-        cells.append("-" if row.ratio is None else f"{row.ratio:.2f}")
-        cells.append(f"{row.samples[row.ours].page_faults:.0f}")
-        lines.append(cells)
+        rates = [number(row.rate(name)) if name in row.samples else "-" for name in names]
+        lines.append(
+            [
+                *(row.title, row.shape, words(row.which), f"{1e3 * row.seconds:.3g}", *rates),
+                f"{100 * row.rate() * 1e9 / limit:.0f}",
+                "-" if row.ratio is None else f"{row.ratio:.2f}",
+                f"{row.samples[row.ours].page_faults:.0f}",
+            ]
+        )
     return "\n".join(aligned(lines, left=3))
 
 
-def conv_summary(rows: Sequence[Row]) -> list[tuple[str, dict[str, float]]]:
-    """(pass, figures) for every pass that was compared with PyTorch: geometric means and the slowest layer's ratio."""
-    found = []
+def number(value: float) -> str:
+    """Three digits where that is more than a whole number."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def words(name: str) -> str:
+    """`backward_data` as a person writes it."""
+    return name.replace("_", " ")
+
+
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """For every pass that was compared with PyTorch: geometric means of the ratios, and the slowest layer's."""
+    found = {}
     for which in dict.fromkeys(row.which for row in rows):
-        compared = [row for row in rows if row.which == which and row.ratio is not None]
-        if not compared:
+        ratios = {row.title: row.ratio for row in rows if row.which == which and row.ratio is not None}
+        if not ratios:
             continue
-        ratios = [row.ratio for row in compared if row.ratio is not None]
-        figures = {"layers": len(ratios), "geometric mean": geometric_mean(ratios), "slowest": min(ratios)}
-        square = [row.ratio for row in compared if row.layer and is_3x3(row.layer) and row.ratio is not None]
-        if square:
-            figures |= {"3x3 layers": len(square), "3x3 geometric mean": geometric_mean(square)}
-        found.append((which, figures))
+        slowest = min(ratios, key=ratios.__getitem__)
+        figures = {
+            "layers": len(ratios),
+            "geometric_mean": geometric_mean(ratios.values()),
+            "slowest": ratios[slowest],
+            "slowest_layer": slowest,
+        }
+        square = [row.title for row in rows if row.layer and is_3x3(row.layer)]
+        in_square = [ratio for title, ratio in ratios.items() if title in square]
+        if in_square:
+            figures |= {"layers_3x3": len(in_square), "geometric_mean_3x3": geometric_mean(in_square)}
+        found[which] = figures
     return found
 
 
-def print_conv(rows: Sequence[Row], peak: float) -> None:
-    """Table and summary of `bench conv`."""
+def print_rows(rows: Sequence[Row], limit: float) -> None:
+    """Table, what its columns mean, summary and notes of `bench conv` and `bench ops`."""
     if not rows:
+        print("nothing was measured")
         return
-    print(conv_table(rows, peak))
-    print(f"\nGFLOP/s; FMA peak of these threads: {peak / 1e9:.0f} GFLOP/s.", end=" ")
-    print("ratio: to PyTorch's faster layout, above 1 fastconv is faster; faults: page faults a call of ours.")
-    for which, figures in conv_summary(rows):
-        worst = min((row for row in rows if row.which == which and row.ratio), key=lambda row: row.ratio or 0)
-        line = f"{which.replace('_', ' ')}: geometric mean of {figures['layers']:.0f}: {figures['geometric mean']:.2f}"
-        if "3x3 layers" in figures:
-            line += f", of {figures['3x3 layers']:.0f} 3x3 stride 1: {figures['3x3 geometric mean']:.2f}"
-        print(f"{line}; slowest: {figures['slowest']:.2f} ({worst.title})")
+    print(rate_table(rows, limit))
+    unit = rows[0].unit
+    what = f"FMA peak of these threads: {limit / 1e9:.0f}" if unit == "GFLOP/s" else f"triad: {limit / 1e9:.1f}"
+    print(f"\nColumns of names: {unit} ({what} {unit}). ratio: to PyTorch's faster layout, above 1 fastconv is faster.")
+    print("faults: page faults a call of ours.")
+    for which, figures in summary(rows).items():
+        line = f"{words(which)}: geometric mean of {figures['layers']}: {figures['geometric_mean']:.2f}"
+        if "layers_3x3" in figures:
+            line += f", of {figures['layers_3x3']} 3x3 stride 1: {figures['geometric_mean_3x3']:.2f}"
+        print(f"{line}; slowest: {figures['slowest']:.2f} ({figures['slowest_layer']})")
+    print_notes(rows)
+
+
+def print_nets(rows: Sequence[Row]) -> None:
+    """Table and notes of `bench net`: images a second, and page faults a step of everybody."""
+    names = list(dict.fromkeys(name for row in rows for name in row.samples))
+    lines = [["network", "batch", "pass", "ms", *names, "ratio", *(f"faults {name}" for name in names)]]
+    for row in rows:
+        rates = [f"{row.rate(name):,.1f}" for name in names]
+        faults = [f"{row.samples[name].page_faults:,.0f}" for name in names]
+        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
+        batch = row.shape.removeprefix("batch ")
+        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, ratio, *faults])
+    print("\n".join(aligned(lines, left=3)))
+    print("\nColumns of names: images/s. ratio: to PyTorch's faster layout. faults: page faults a step. ms: ours.")
+    print_notes(rows)
+
+
+def print_memory(peaks: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    """Network -> contestant -> {peak, imports}: the table of `bench net --memory`."""
+    lines = [["network", "contestant", "peak MB", "imports MB"]]
+    for network, found in peaks.items():
+        for name, figures in found.items():
+            lines.append([network, name, *(f"{figures[key] / 1e6:,.0f}" for key in ("peak", "imports"))])
+    print("\n".join(aligned(lines, left=2)))
+    print("\nThe most memory that a process of its own held in three training steps; of that, before the network.")
+
+
+def print_roofline(rows: Sequence[Row], ceilings: Ceilings) -> None:
+    """Table of `bench roofline`: intensity, what the ceilings allow from memory, what was reached."""
+    print(f"FMA peak {ceilings.peak / 1e9:.0f} GFLOP/s, memory {ceilings.memory / 1e9:.1f} GB/s, "
+          f"level 2 caches {ceilings.cache / 1e9:.0f} GB/s\n")  # fmt: skip
+    lines = [["layer", "shape", "pass", "FLOP/byte", "attainable", "fastconv", "%", "torch"]]
+    for row in rows:
+        attainable = ceilings.attainable(intensity(row)) / 1e9
+        best = row.fastest("torch")
+        cells = [row.title, row.shape, words(row.which), number(intensity(row)), number(attainable)]
+        share = f"{100 * row.rate() / attainable:.0f}"
+        lines.append([*cells, number(row.rate()), share, "-" if best is None else number(row.rate(best))])
+    print("\n".join(aligned(lines, left=3)))
+    print("\nGFLOP/s of the direct algorithm; another algorithm (Winograd's) may pass what is attainable for that one.")
+    print_notes(rows)
+
+
+def print_scaling(rows: Sequence[Row]) -> None:
+    """Table of `bench scaling`: times as fast as one thread."""
+    families = list(speedups(rows[0]))
+    counts = [count for count in speedups(rows[0])[families[0]] if count > 1]
+    lines = [["layer", "shape", "pass", *(f"{family} x{count}" for family in families for count in counts)]]
+    columns: list[list[float]] = [[] for _ in lines[0][3:]]
+    for row in rows:
+        found = [speedups(row)[family][count] for family in families for count in counts]
+        lines.append([row.title, row.shape, words(row.which), *(f"{value:.2f}" for value in found)])
+        for column, value in zip(columns, found, strict=True):
+            column.append(value)
+    lines.append(["geometric mean", "", "", *(f"{geometric_mean(column):.2f}" for column in columns)])
+    print("\n".join(aligned(lines, left=3)))
+    print("\nTimes as fast as one thread of the same contestant.")
+    print_notes(rows)
+
+
+def print_notes(rows: Sequence[Row]) -> None:
+    """What is wrong or was left out."""
     for row in rows:
         for note in row.notes:
-            print(f"{row.title}, {row.which.replace('_', ' ')}: {note}")
+            print(f"{row.title}, {words(row.which)}: {note}")
 
 
 def row_json(row: Row) -> dict[str, Any]:
-    """A row as JSON: every sample, medians, GFLOP/s, page faults."""
+    """A row as JSON: every sample, medians, rates, page faults."""
     contestants = {
         name: {
             "seconds": samples.seconds,
             "median": samples.median,
-            "gflops": row.flop / samples.median / 1e9,
+            "rate": row.rate(name),
             "page_faults": samples.page_faults,
         }
         for name, samples in row.samples.items()
@@ -116,7 +199,8 @@ def row_json(row: Row) -> dict[str, Any]:
         "title": row.title,
         "shape": row.shape,
         "pass": row.which,
-        "flop": row.flop,
+        "amount": row.amount,
+        "unit": row.unit,
         "bytes": row.nbytes,
         "geometry": geometry,
         "contestants": contestants,

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+_LONG = 0.5  # seconds: waking up is no part of such a call that anybody could measure
+
 
 def take_turns(
     contestants: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0
@@ -52,27 +54,32 @@ def measure(
     ``pause`` is that of :func:`take_turns`. ``clock`` is wall time; ``time.process_time`` leaves out what other
     processes took, which suits one thread on a busy machine.
     """
-    calls = {name: _calls(run, turn) for name, run in contestants.items()} if turn else dict.fromkeys(contestants, 1)
+    estimates = {name: _seconds(run) for name, run in contestants.items()} if turn else {}
     samples = {name: Samples() for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
             if pause:
                 time.sleep(pause)
-                run()
+                if estimates.get(name, 0.0) < _LONG:
+                    run()
+            calls = math.ceil(turn / estimates[name]) if turn else 1
             faults, started = page_faults(), clock()
-            for _ in range(calls[name]):
+            for _ in range(calls):
                 run()
-            samples[name].seconds.append((clock() - started) / calls[name])
-            samples[name].faults.append((page_faults() - faults) / calls[name])
+            samples[name].seconds.append((clock() - started) / calls)
+            samples[name].faults.append((page_faults() - faults) / calls)
     return samples
 
 
-def _calls(run: Callable[[], object], turn: float) -> int:
-    """How many calls fill a turn; the first call, which may build something, does not count."""
-    run()
-    started = time.perf_counter()
-    run()
-    return max(1, min(10_000, math.ceil(turn / max(time.perf_counter() - started, 1e-9))))
+def _seconds(run: Callable[[], object]) -> float:
+    """About what a call takes; the first one, which may build something, counts only if it is long."""
+    for _ in range(2):
+        started = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - started
+        if seconds > _LONG:
+            break
+    return max(seconds, 1e-6)
 
 
 def page_faults() -> int:

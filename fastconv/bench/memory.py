@@ -1,0 +1,62 @@
+"""Peak memory of a network's training step: every contestant in a process of its own.
+
+    python -m fastconv.bench.memory NETWORK CONTESTANT BATCH THREADS    one of them: the figures as JSON
+
+Linux counts the most memory that a process ever held (VmHWM in /proc/self/status).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from fastconv.bench.layers import UsageError
+
+STEPS = 3
+
+
+def peak_memory(network: str, contestant: str, batch: int, threads: int) -> dict[str, int]:
+    """``peak``: bytes at the most; ``imports``: bytes before the network was built."""
+    command = [sys.executable, "-m", "fastconv.bench.memory", network, contestant, str(batch), str(threads)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise UsageError(f"memory of {network} with {contestant}: {result.stderr.strip().splitlines()[-1]}")
+    return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+
+def _high_water_mark() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("this system does not count the peak of a process's memory (VmHWM)")
+
+
+def main(arguments: list[str]) -> int:
+    """Build, train a few steps, print the figures."""
+    import fastconv as fc
+    from fastconv import _kernels
+    from fastconv.bench import nets
+
+    name, contestant, batch, threads = arguments
+    fc.set_num_threads(int(threads))
+    if contestant.startswith("torch"):
+        import torch
+
+        import fastconv.bench.twin  # noqa: F401
+
+        torch.set_num_threads(int(threads))
+    imports = _high_water_mark()
+    run = nets.contestants(nets.find([name])[0], "train", int(batch), [contestant])[contestant].run
+    gc.collect()
+    _kernels.pool_trim()  # the weights that PyTorch's twin copied
+    for _ in range(STEPS):
+        run()
+    print(json.dumps({"peak": _high_water_mark(), "imports": imports}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

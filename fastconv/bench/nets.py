@@ -1,0 +1,162 @@
+"""Measure whole networks: `fastconv bench net`: a training step and inference, against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import fastconv as fc
+from fastconv import demo, layers, optimizers
+from fastconv.bench import mnist_epoch
+from fastconv.bench.layers import UsageError, networks
+from fastconv.bench.rows import Contestant, Options, Row, disagreements
+from fastconv.bench.timing import measure
+from fastconv.errors import did_you_mean
+
+PASSES = ("train", "infer")
+CONTESTANTS = ("fastconv", "torch NCHW", "torch NHWC")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A classifier: ``build()`` returns a model whose last layer is a softmax."""
+
+    name: str
+    batch: int
+    build: Callable[[], fc.Model]
+    optimizer: Callable[[], optimizers.Optimizer]
+    tolerance: float = 1e-3  # of the probabilities, and of the loss before and after a step
+
+
+def vgg16(size: int = 224, units: int = 4096) -> fc.Sequential:
+    """VGG-16 for 1000 classes (Simonyan and Zisserman, 2015), without dropout, so that two runs can be compared.
+
+    Args:
+        size: height and width of the images; a multiple of 32.
+        units: of the two hidden dense layers.
+    """
+    table = networks()["vgg16"]
+    model = fc.Sequential([layers.Input((size, size, table[0].channels))])
+    for layer, following in pairwise([*table, None]):
+        assert layer is not None
+        model.add(layers.Conv2D(layer.filters, layer.kernel, padding="same", activation="relu"))
+        if following is None or following.size != layer.size:
+            model.add(layers.MaxPool2D(2))
+    model.add(layers.Flatten())
+    for _ in range(2):
+        model.add(layers.Dense(units, activation="relu"))
+    model.add(layers.Dense(1000, activation="softmax"))
+    return model
+
+
+#: What `--net` accepts. A network that joins this list is measured, its PyTorch twin is made from its layers.
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network("lenet5", 64, demo.lenet5, lambda: optimizers.SGD(0.01, momentum=0.9)),
+        # RMSprop: Keras adds epsilon under the root, PyTorch beside it, which shows where gradients are tiny
+        Network("notebook", 64, mnist_epoch.notebook_model, optimizers.RMSprop, tolerance=0.03),
+        Network("vgg16", 8, vgg16, lambda: optimizers.SGD(0.001, momentum=0.9)),
+    )
+}
+
+
+def find(names: Iterable[str]) -> list[Network]:
+    """Networks by name; UsageError for one that does not exist."""
+    for name in names:
+        if name not in NETWORKS:
+            raise UsageError(f"unknown network {name!r}{did_you_mean(name, NETWORKS)}; there are {', '.join(NETWORKS)}")
+    return [NETWORKS[name] for name in names]
+
+
+def compare(chosen: Iterable[Network], passes: Iterable[str], batch: int | None, options: Options) -> Iterator[Row]:
+    """Measure every network in every pass; a row as soon as it is there."""
+    passes = list(passes)
+    for network in chosen:
+        for which in passes:
+            yield measure_network(network, which, batch or network.batch, options)
+
+
+def measure_network(network: Network, which: str, batch: int, options: Options) -> Row:
+    """One row: a training step (forward, backward, update) or the probabilities of a batch."""
+    names = [name for name in CONTESTANTS if name.split()[0] in ("fastconv", *options.peers)]
+    everybody = contestants(network, which, batch, names)
+    notes = disagreements(everybody, network.tolerance)
+    samples = measure(
+        {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
+    )
+    return Row(network.name, f"batch {batch}", which, batch, "images/s", samples, notes=notes)
+
+
+def peak_memory(network: Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
+    """Contestant -> bytes, see `fastconv.bench.memory`."""
+    from fastconv.bench import memory
+
+    names = [name for name in CONTESTANTS if name.split()[0] in ("fastconv", *options.peers)]
+    threads = fc.get_num_threads()
+    return {name: memory.peak_memory(network.name, name, batch or network.batch, threads) for name in names}
+
+
+def contestants(network: Network, which: str, batch: int, names: Sequence[str]) -> dict[str, Contestant]:
+    """These of CONTESTANTS, all with the same weights and data."""
+    fc.utils.set_random_seed(0)
+    model = network.build()
+    rng = np.random.default_rng(0)
+    x = rng.random((batch, *model.input_shape[1:]), dtype=np.float32)
+    labels = rng.integers(0, model.output_shape[-1], batch)
+    found = {
+        name: _torch(network, model, which, x, labels, channels_last=name == "torch NHWC")
+        for name in names
+        if name != "fastconv"
+    }
+    return ({"fastconv": _fastconv(network, model, which, x, labels)} if "fastconv" in names else {}) | found
+
+
+def _fastconv(network: Network, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray) -> Contestant:
+    if which == "infer":
+        return Contestant(lambda: model.predict_on_batch(x), lambda y: {"probabilities": y})
+    model.compile(network.optimizer(), loss="sparse_categorical_crossentropy")
+
+    def step() -> float:
+        return float(model.train_on_batch(x, labels))
+
+    return _two_losses(step)
+
+
+def _two_losses(step: Callable[[], float]) -> Contestant:
+    """The first loss shows that the network is the same, the second that its gradients and its optimizer are."""
+    return Contestant(step, lambda first: {"first loss": np.array(first), "second loss": np.array(step())})
+
+
+def _torch(
+    network: Network, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray, channels_last: bool
+) -> Contestant:
+    import torch
+
+    from fastconv.bench.twin import torch_optimizer, torch_twin
+
+    net = torch_twin(model, channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images, targets = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(labels)
+
+    def probabilities() -> Any:
+        with torch.inference_mode():
+            return torch.softmax(net(images), 1)
+
+    if which == "infer":
+        net.eval()
+        return Contestant(probabilities, lambda y: {"probabilities": y.numpy()})
+    optimizer, criterion = torch_optimizer(network.optimizer(), net), torch.nn.CrossEntropyLoss()
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = criterion(net(images), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()  # type: ignore[no-any-return]
+
+    return _two_losses(step)

@@ -1,0 +1,94 @@
+"""A row of a benchmark's table: what was run, and what every contestant took for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastconv.bench.layers import ConvLayer
+from fastconv.bench.timing import Samples
+
+Results = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """``run()`` is what is timed; ``results(run())`` its outputs by name, in fastconv's layouts."""
+
+    run: Callable[[], Any]
+    results: Callable[[Any], Results]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure."""
+
+    peers: Sequence[str] = ("torch",)
+    algorithms: Sequence[str] = ("auto",)
+    dtype: str = "float32"
+    rounds: int = 7
+    turn: float = 0.015  # seconds
+    pause: float = 0.03  # seconds; PyTorch's and ONNX Runtime's workers spin for a few milliseconds
+    clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass
+class Row:
+    """One layer or network in one pass; our contestant is the first of ``samples``."""
+
+    title: str
+    shape: str
+    which: str  # the pass
+    amount: float  # of work in a call: floating-point operations, bytes or images
+    unit: str  # "GFLOP/s", "GB/s" or "images/s"
+    samples: dict[str, Samples]
+    nbytes: int = 0  # inputs and outputs, each once
+    layer: ConvLayer | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ours(self) -> str:
+        """The name of our contestant."""
+        return next(iter(self.samples))
+
+    @property
+    def seconds(self) -> float:
+        """The median of our contestant."""
+        return self.samples[self.ours].median
+
+    def rate(self, name: str | None = None) -> float:
+        """What a contestant (by default ours) does a second, in the row's unit."""
+        scale = 1.0 if self.unit == "images/s" else 1e9
+        return self.amount / self.samples[name or self.ours].median / scale
+
+    def fastest(self, prefix: str) -> str | None:
+        """The fastest contestant whose name starts so, or None."""
+        names = [name for name in self.samples if name.startswith(prefix)]
+        return min(names, key=lambda name: self.samples[name].median, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as fast as PyTorch's faster layout; None without PyTorch."""
+        best = self.fastest("torch")
+        return None if best is None else self.samples[best].median / self.seconds
+
+
+def disagreements(everybody: dict[str, Contestant], tolerance: float) -> list[str]:
+    """A line about every result that is further from the first contestant's than so much of its largest magnitude."""
+    found: list[str] = []
+    want: Results = {}
+    for name, one in everybody.items():
+        results = one.results(one.run())
+        want = want or {key: np.array(value) for key, value in results.items()}
+        for key, value in results.items():
+            scale = max(float(np.abs(want[key]).max(initial=0)), 1e-30)
+            error = float(np.abs(value - want[key]).max(initial=0)) / scale
+            if not error <= tolerance:  # NaN is not
+                found.append(
+                    f"WRONG: {key} of {name} differs from {next(iter(everybody))} by {error:.1e} of the largest"
+                )
+    return found
