@@ -4,12 +4,13 @@
 #   make bench   the table of the README   make clean   remove what was built
 #   make test-isas   the kernels' tests on the other instruction sets of this machine
 #   make sanitize    the same on all of them, under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
+#   make neon        the kernels cross-compiled for aarch64, checked in an emulator
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(shell find csrc fastconv -name '*.[ch]' -not -name '_kernels.c' -o -name '*.px[di]' -o -name '*.pyx')
-C_FILES := $(shell find csrc -name '*.[ch]')
+C_FILES := $(shell find csrc tests/c -name '*.[ch]')
 CYTHON_FILES := $(shell find fastconv -name '*.pyx' -o -name '*.px[di]')
 
 # Full data sets for tests and benchmarks that want them; without them these are skipped or download their data.
@@ -18,7 +19,7 @@ ifneq ($(FASTCONV_DATA),)
 export FASTCONV_DATA
 endif
 
-.PHONY: demo test test-isas sanitize lint bench clean
+.PHONY: demo test test-isas sanitize neon lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m fastconv.demo
@@ -31,6 +32,10 @@ test-isas: $(VENV)/installed-test
 
 sanitize: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_tests.py --sanitize
+
+# 77: no cross-compiler or no emulator here, as its last line says.
+neon: $(VENV)/installed-test
+	$(BIN)/python tools/kernel_check.py aarch64 || test $$? -eq 77
 
 # cython-lint runs pycodestyle, which it looks for on the PATH.
 lint: $(VENV)/installed-lint

@@ -57,8 +57,8 @@ static block *new_block(size_t size) {
   return memory;
 }
 
-/* Under AddressSanitizer only the bytes asked for may be touched, in a block that waits none. They start as NaN: a kernel
- * that reads what it has not written shows in its results. */
+/* Under AddressSanitizer only the bytes asked for may be touched, in a block that waits none. They start as NaN: a
+ * kernel that reads what it has not written shows in its results. */
 static void guard(block *b, size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   char *data = (char *)b + ALIGN;
