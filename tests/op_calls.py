@@ -93,6 +93,11 @@ def op_calls(c: int = 6, batch: int = 3) -> list[OpCall]:
                lambda m, x, g, b, mean, v: m.batch_norm_inference(x, g, b, mean, _positive(v))),
         OpCall("batch_norm_inference_backward", (x, x, (c,), (c,), (c,)),
                lambda m, dy, x, g, mean, v: m.batch_norm_inference_backward(dy, x, g, mean, _positive(v))),
+        OpCall("batch_norm_backward, relu", (x, x, (c,), (c,), (c,), (c,)),
+               lambda m, dy, x, g, b, mean, v: m.batch_norm_backward(dy, x, g, mean, _positive(v), 1e-3, "relu", b)),
+        OpCall("batch_norm_inference_backward, leaky_relu", (x, x, (c,), (c,), (c,), (c,)),
+               lambda m, dy, x, g, b, mean, v: m.batch_norm_inference_backward(
+                   dy, x, g, mean, _positive(v), 1e-3, ("leaky_relu", 0.2), b)),
         OpCall("local_response_norm", (x,), lambda m, x: m.local_response_norm(x, 2, 2.0, 0.1, 0.75)),
         OpCall("local_response_norm_backward", (x, x),
                lambda m, dy, x: m.local_response_norm_backward(dy, x, 2, 2.0, 0.1, 0.75)),

@@ -244,6 +244,20 @@ def test_model_checkpoint(tmp_path):
         _fit(_model(), callbacks.ModelCheckpoint(tmp_path / "{val_loss}"), epochs=1)
 
 
+def test_model_checkpoint_into_a_missing_folder_fails_before_the_first_epoch(tmp_path, monkeypatch):
+    model, began = _model(), []
+    watch = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: began.append(epoch))
+    for folder in (tmp_path / "missing", "missing"):
+        with pytest.raises(FileNotFoundError, match=r"ModelCheckpoint cannot save there.*missing"):
+            _fit(model, watch, callbacks.ModelCheckpoint(f"{folder}/{{epoch}}"), epochs=1)
+    assert not began
+    monkeypatch.chdir(tmp_path)
+    _fit(model, watch, callbacks.ModelCheckpoint("here.safetensors"), epochs=1)
+    (tmp_path / "1").mkdir()
+    _fit(model, watch, callbacks.ModelCheckpoint(tmp_path / "{epoch}" / "weights"), epochs=1)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["1", "1/weights", "here.safetensors"]
+
+
 def test_model_checkpoint_by_batches(tmp_path):
     saved = callbacks.ModelCheckpoint(tmp_path / "{epoch}-{loss:.3f}", save_freq=3, save_weights_only=True)
     _fit(_model(), saved, epochs=4, batch_size=10)

@@ -13,8 +13,9 @@ import pytest
 from support import assert_close, awkward_arrays, randn
 from torch_oracle import F, keras_on_torch, nchw, nhwc, torch, torch_gradients
 
-from fastconv import layers
+from fastconv import layers, ops
 from fastconv.models import Input, Model, Sequential
+from fastconv.models.execution import Plan
 
 DTYPE = "float64"
 
@@ -299,6 +300,115 @@ def test_frozen_layers_cost_nothing_before_the_first_trainable():
     y, tape = model.forward(data(2, 3))
     assert model.backward(y, tape).shape == (2, 3)
     assert frozen.kernel.grad is None
+
+
+@pytest.mark.parametrize(
+    ("make", "op"),
+    [
+        (lambda **o: layers.BatchNormalization(**o), "batch_norm_inference_backward"),
+        (lambda **o: layers.PReLU(**o), "prelu_backward"),
+        (lambda **o: layers.PReLU(shared_axes=(1, 2), **o), "prelu_backward"),
+        (lambda **o: layers.Conv2DTranspose(3, 2, activation="relu", **o), "conv2d_transpose_backward"),
+        (lambda **o: layers.LocallyConnected2D(3, 2, activation="relu", **o), "locally_connected2d_backward"),
+    ],
+)
+def test_a_frozen_layer_in_the_middle_passes_the_gradient_on_and_has_none(make, op, monkeypatch):
+    given = []
+    original = getattr(ops, op)
+
+    def spy(*arguments, **options):
+        given.append(original(*arguments, **options))
+        return given[-1]
+
+    monkeypatch.setattr(ops, op, spy)
+    below, middle = lay("Conv2D", 3, 2), make(dtype=DTYPE)
+    model = Sequential([image(6, 5, 2), below, middle, layers.Flatten(dtype=DTYPE), lay("Dense", 2)])
+    x, dy = data(2, 6, 5, 2), data(2, 2)
+    if op != "batch_norm_inference_backward":  # the gradient below is that of the layer that learns
+        model.backward(dy, model.forward(x, training=True)[1])
+        want = below.kernel.grad
+        below.kernel.zero_grad()
+    middle.trainable = False
+    model.backward(dy, model.forward(x, training=True)[1])
+    if op != "batch_norm_inference_backward":
+        np.testing.assert_array_equal(below.kernel.grad, want)
+        assert all(gradient is not None for gradient in given[0])
+    assert below.kernel.grad.any()
+    assert given[-1][0] is not None
+    assert all(gradient is None for gradient in given[-1][1:])
+
+
+# -- what runs as one --------------------------------------------------------------------------------------------------
+
+RECTIFIERS = [
+    lambda: layers.ReLU(dtype=DTYPE),
+    lambda: layers.Activation("relu6", dtype=DTYPE),
+    lambda: layers.LeakyReLU(0.1, dtype=DTYPE),
+]
+
+
+@pytest.mark.parametrize("make", RECTIFIERS)
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_takes_the_rectifier_after_it_in(make, trainable, training):
+    """One step in place of two; outputs, gradients and moving averages are the same bits."""
+    model = Sequential([
+        image(6, 5, 2), lay("Conv2D", 4, 2), layers.BatchNormalization(dtype=DTYPE, trainable=trainable), make(),
+        layers.Flatten(dtype=DTYPE), lay("Dense", 2),
+    ])  # fmt: skip
+    norm = model.layers[1]
+    for parameter in norm.parameters:
+        parameter.assign(np.abs(data(*parameter.shape)) + 0.1)
+    start, x, dy = model.get_weights(), data(3, 6, 5, 2), data(3, 2)
+    results = []
+    for fused in (True, False):
+        plan = Plan(model.graph, fused=fused)
+        assert len(plan.steps) == (4 if fused else 5)
+        (y,), tape = plan.forward([x], training, need_dx=True)
+        (dx,) = plan.backward([dy], tape, need_dx=True, retain_caches=False)
+        grads = [p.grad for p in model.parameters if p.grad is not None]
+        results.append([y, dx, *grads, *model.get_weights(), *plan.infer([x], training=False)])
+        model.set_weights(start)
+        for parameter in model.parameters:
+            parameter.zero_grad()
+    assert len(results[0]) == len(results[1])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_batch_norm_stays_alone_where_its_output_is_wanted():
+    def steps(build, **options):
+        x = Input((5,))
+        return len(Plan(Model(x, build(x)).graph, **options).steps)
+
+    def norm(x):
+        return layers.BatchNormalization()(x)
+
+    class Own(layers.BatchNormalization):
+        pass
+
+    def read_twice(x):
+        z = norm(x)
+        return layers.Add()([layers.ReLU()(z), z])
+
+    def output_too(x):
+        z = norm(x)
+        return [layers.ReLU()(z), z]
+
+    assert steps(lambda x: layers.ReLU()(norm(x))) == 1
+    assert steps(lambda x: layers.ReLU()(norm(x)), fused=False) == 2
+    assert steps(read_twice) == 3
+    assert steps(output_too) == 2
+    for other in (layers.ReLU(threshold=0.1), layers.Activation("tanh"), layers.Softmax(), layers.Activation("linear")):
+        assert steps(lambda x, other=other: other(norm(x))) == 2
+    assert steps(lambda x: layers.ReLU()(Own()(x))) == 2
+    assert steps(lambda x: layers.ReLU()(norm(x)), linear_outputs=(0,)) == 2
+    x = Input((5,))
+    z = norm(x)
+    inner = Model(z, layers.ReLU()(z))  # from the middle of a graph
+    assert len(Plan(inner.graph).steps) == 1
+    y = randn(np.random.default_rng(0), (2, 5), "float32")
+    np.testing.assert_array_equal(inner(y), np.maximum(y, 0))
 
 
 def test_need_dx_stops_at_the_first_layer_with_weights():

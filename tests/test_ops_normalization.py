@@ -113,6 +113,49 @@ def test_fused_activation(activation: Any, dtype: str) -> None:
         assert_close(fused, ops.activate(linear, activation).astype(np.float64), dtype)
 
 
+@both_dtypes
+@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.3), "linear"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 1, 1), (3, 50, 61)], ids=str)
+def test_backward_takes_the_activation_in(shape: tuple[int, ...], activation: Any, dtype: str) -> None:
+    """The same bits as the activation's gradient on its own, in training and in inference."""
+    for channels in (1, 3, 7, 16, 33, 64, 70, 130):
+        rng = np.random.default_rng(channels)
+        x, dy = randn(rng, (*shape, channels), dtype), randn(rng, (*shape, channels), dtype)
+        gamma, beta, moving_mean, moving_variance = parameters(rng, channels, dtype)
+        y, mean, variance = ops.batch_norm(x, gamma, beta, 1e-3, activation)
+        dz = ops.activation_backward(dy, y, activation)
+        want = ops.batch_norm_backward(dz, x, gamma, mean, variance)
+        got = ops.batch_norm_backward(dy, x, gamma, mean, variance, 1e-3, activation, beta)
+        assert all(map(np.array_equal, got, want))
+        statistics = (moving_mean, moving_variance)
+        dz = ops.activation_backward(
+            dy, ops.batch_norm_inference(x, gamma, beta, *statistics, 1e-3, activation), activation
+        )
+        want = ops.batch_norm_inference_backward(dz, x, gamma, *statistics)
+        got = ops.batch_norm_inference_backward(dy, x, gamma, *statistics, 1e-3, activation, beta)
+        assert all(map(np.array_equal, got, want))
+
+
+def test_backward_refuses_other_activations() -> None:
+    x, c = np.ones((2, 3), np.float32), np.ones(3, np.float32)
+    for activation in ("elu", "softmax", ("prelu", c), ("leaky_relu", -0.1)):
+        with pytest.raises(ValueError, match="has no gradient here: it must be None or one of linear, relu"):
+            ops.batch_norm_backward(x, x, c, c, c, 1e-3, activation)
+
+
+@both_implementations
+@both_dtypes
+def test_constant_statistics_need_no_weight_gradients(impl: Any, dtype: str) -> None:
+    """dx is dy times a factor: x is not even looked at."""
+    rng = np.random.default_rng(6)
+    x, dy = randn(rng, (2, 3, 4, 5), dtype), randn(rng, (2, 3, 4, 5), dtype)
+    gamma, _, mean, variance = parameters(rng, 5, dtype)
+    dx, dgamma, dbeta = impl.batch_norm_inference_backward(dy, x * np.nan, gamma, mean, variance, need_weights=False)
+    assert dgamma is None
+    assert dbeta is None
+    assert_close(dx, dy * (gamma / np.sqrt(variance.astype(np.float64) + 1e-3)), dtype)
+
+
 @both_implementations
 def test_nan_and_inf_stay_in_their_channel(impl: Any) -> None:
     for channels in (1, 8, 17, 33):

@@ -6,12 +6,6 @@ enum { BLOCK = 4096 }; /* elements a thread takes at a time: a number of whole v
 
 FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
   switch (kind) {
-    case FC_RELU:
-      return at_least(x, splat(0));
-    case FC_RELU6:
-      return at_most(at_least(x, splat(0)), splat(6));
-    case FC_LEAKY_RELU:
-      return blend(x > 0, x, x * parameter);
     case FC_ELU:
       return blend(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
     case FC_SIGMOID:
@@ -19,18 +13,12 @@ FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
     case FC_TANH:
       return vtanh(x);
     default:
-      return x;
+      return rectify(kind, x, parameter);
   }
 }
 
 FC_INLINE vec gradient(fc_activation_kind kind, vec dy, vec y, vec parameter) {
   switch (kind) {
-    case FC_RELU:
-      return blend(y <= 0, splat(0), dy);
-    case FC_RELU6:
-      return blend((y <= 0) | (y >= 6), splat(0), dy);
-    case FC_LEAKY_RELU:
-      return blend(y > 0, dy, dy * parameter);
     case FC_ELU:
       return blend(y > 0, dy, dy * (y + parameter));
     case FC_SIGMOID:
@@ -38,7 +26,7 @@ FC_INLINE vec gradient(fc_activation_kind kind, vec dy, vec y, vec parameter) {
     case FC_TANH:
       return dy * (1 - y * y);
     default:
-      return dy;
+      return rectify_gradient(kind, dy, y, parameter);
   }
 }
 

@@ -1,194 +1,187 @@
-/* Batch normalisation of x (rows, C) over its rows. Sums are made chunk by chunk (chunks depend on the shape alone) and
- * added up in double in one order, so the thread count changes no bit. */
-#include "activation.h"
-#include "columns.h"
+/* Batch normalisation of x (rows, C) over its rows, forward. Sums are made chunk by chunk (chunks depend on the shape
+ * alone) and brought together in double in one order, so the thread count changes no bit. */
+#include "batch_norm.h"
 
-enum { BLOCK = 4096 }; /* elements that are normalised before their activation, which finds them in L1 */
+enum { BLOCK = 4096 }; /* elements that are normalised before an activation of rows, which finds them in L1 */
 
-/* Per wide column of one chunk: some value near the mean, and the sums of (x - it) and (x - it)**2. */
-static void chunk_moments(int64_t width, int64_t size, const real *x, real *restrict shift, real *restrict sum,
-                          real *restrict squares) {
-  int64_t rows = size / width, step = max_i64(1, rows / 16), sampled = 0;
-  memset(shift, 0, (size_t)width * sizeof(real));
-  for (int64_t r = 0; r < rows; r += step, sampled++)
-    for (int64_t j = 0; j < width; j++) shift[j] += x[r * width + j];
-  if (rows == 0) memcpy(shift, x, (size_t)size * sizeof(real));
-  for (int64_t j = 0; rows && j < width; j++) shift[j] /= (real)sampled;
-
-  memset(sum, 0, (size_t)width * sizeof(real));
-  memset(squares, 0, (size_t)width * sizeof(real));
-  for (; size >= 4 * width; size -= 4 * width, x += 4 * width)
-    for (int64_t j = 0; j < width; j++) {
-      real a = x[j] - shift[j], b = x[width + j] - shift[j];
-      real c = x[2 * width + j] - shift[j], d = x[3 * width + j] - shift[j];
-      sum[j] += (a + b) + (c + d);
-      squares[j] += (a * a + b * b) + (c * c + d * d);
+/* Moments of one lane, planes apart: some value near the mean, and the sums of (x - it) and (x - it)**2. */
+FC_INLINE void strip_moments(int64_t rows, int64_t pitch, int nv, int64_t n, const real *x, real *m, int64_t plane) {
+  vec near[STRIP] = {{0}}, sum[STRIP] = {{0}}, squares[STRIP] = {{0}};
+  int64_t step = max_i64(16, rows / 16);
+  for (int64_t r = 0; r < rows; r += step)
+    for (int v = 0; v < nv; v++) near[v] += load_n(x + r * pitch + v * VL, n);
+  for (int v = 0; v < nv; v++) near[v] /= (real)ceil_div(rows, step);
+  for (int64_t r = 0; r < rows; r++)
+    for (int v = 0; v < nv; v++) {
+      vec d = load_n(x + r * pitch + v * VL, n) - near[v];
+      sum[v] += d;
+      squares[v] += d * d;
     }
-  for (; size > 0; size -= width, x += width)
-    for (int64_t j = 0; j < min_i64(width, size); j++) {
-      real d = x[j] - shift[j];
-      sum[j] += d;
-      squares[j] += d * d;
-    }
+  for (int v = 0; v < nv; v++) {
+    store_n(m + v * VL, near[v], n);
+    store_n(m + plane + v * VL, sum[v], n);
+    store_n(m + 2 * plane + v * VL, squares[v], n);
+  }
 }
 
-/* Mean and variance of channel c from the moments of all chunks: T. Chan, G. Golub, R. LeVeque (1983), eq. 2.1. */
-static void combine_moments(const columns *k, const real *moments, int64_t c, real *mean, real *variance) {
-  double rows = (double)(k->size / k->C), total = 0, squares = 0;
-  for (int pass = 0; pass < 2; pass++)
-    for (int64_t i = 0; i < k->chunks; i++)
-      for (int64_t j = c; j < k->width; j += k->C) {
-        const real *m = moments + 3 * i * k->width + j;
-        int64_t n = count_in_column(k, i, j);
-        if (n == 0) continue;
-        double shift = m[0], sum = m[k->width];
-        if (pass == 0) {
-          total += shift * (double)n + sum;
-        } else {
-          double away = shift + sum / (double)n - total / rows;
-          squares += m[2 * k->width] - sum * sum / (double)n + away * away * (double)n;
-        }
-      }
-  *mean = (real)(total / rows);
-  *variance = squares < 0 ? 0 : (real)(squares / rows);
+/* rows >= 1 of width values */
+static void moments(int64_t rows, int64_t width, int64_t pitch, const real *x, real *m, int64_t plane) {
+  int64_t j = 0;
+  for (; j + STRIP * VL <= width; j += STRIP * VL) strip_moments(rows, pitch, STRIP, VL, x + j, m + j, plane);
+  if (j + STRIP / 2 * VL <= width) {
+    strip_moments(rows, pitch, STRIP / 2, VL, x + j, m + j, plane);
+    j += STRIP / 2 * VL;
+  }
+  for (; j < width; j += VL) strip_moments(rows, pitch, 1, min_i64(VL, width - j), x + j, m + j, plane);
 }
 
-/* x (rows, C) -> mean, variance (C): biased; 0 and 0 for no rows */
-fc_status FC(batch_norm_statistics)(int64_t rows, int64_t C, const void *x_, void *mean_, void *variance_) {
-  const real *x = x_;
-  real *mean = mean_, *variance = variance_;
-  memset(mean, 0, (size_t)C * sizeof(real));
-  memset(variance, 0, (size_t)C * sizeof(real));
-  if (rows == 0) return FC_OK;
+/* A chunk of wide rows, the last of which may be short. */
+static void chunk_moments(int64_t width, int64_t size, const real *x, real *m) {
+  int64_t rows = size / width;
+  if (rows > 0) moments(rows, width, width, x, m, width);
+  if (rows == 0) {
+    memset(m, 0, (size_t)(3 * width) * sizeof(real));
+    memcpy(m, x, (size_t)size * sizeof(real));
+  }
+  for (int64_t j = 0; rows > 0 && j < size % width; j++) {
+    real d = x[rows * width + j] - m[j];
+    m[width + j] += d;
+    m[2 * width + j] += d * d;
+  }
+}
+
+/* Takes the moments of n more values into the mean and the sum of squared deviations of `count`: T. Chan, G. Golub,
+ * R. LeVeque (1983), eq. 2.1. */
+static void merge(int64_t lanes, int64_t count, int64_t n, const real *m, int64_t plane, double *restrict mean,
+                  double *restrict squares) {
+  if (n == 0) return;
+  double inverse = 1 / (double)n, share = (double)n / (double)(count + n), weight = (double)count * share;
+  for (int64_t j = 0; j < lanes; j++) {
+    double sum = m[plane + j], away = m[j] + sum * inverse - mean[j];
+    squares[j] += m[2 * plane + j] - sum * sum * inverse + away * away * weight;
+    mean[j] += away * share;
+  }
+}
+
+static void store_statistics(int64_t lanes, int64_t rows, const double *mean_, const double *squares, real *mean,
+                             real *variance) {
+  for (int64_t j = 0; j < lanes; j++) {
+    mean[j] = (real)mean_[j];
+    double nothing = mean_[j] - mean_[j]; /* NaN for an infinite mean */
+    variance[j] = squares[j] < 0 ? 0 : (real)(squares[j] / (double)rows + nothing);
+  }
+}
+
+/* Channels c ... c + lanes from the moments of all chunks. */
+static void combine(const columns *k, const real *m, int64_t c, int64_t lanes, real *mean, real *variance) {
+  double means[SHARE] = {0}, squares[SHARE] = {0};
+  int64_t count = 0;
+  for (int64_t i = 0; i < k->chunks; i++)
+    for (int64_t j = c; j < k->width; j += k->C) {
+      int64_t n = count_in_column(k, i, j);
+      merge(lanes, count, n, m + 3 * i * k->width + j, k->width, means, squares);
+      count += n;
+    }
+  store_statistics(lanes, count, means, squares, mean + c, variance + c);
+}
+
+static fc_status statistics(int64_t rows, int64_t C, const real *x, real *mean, real *variance) {
   columns k = columns_of(rows, C);
-  real *moments = fc_alloc((size_t)(3 * k.chunks * k.width) * sizeof(real));
-  if (!moments) return FC_NO_MEMORY;
+  real *m = fc_alloc((size_t)(3 * k.chunks * k.width) * sizeof(real));
+  if (!m) return FC_NO_MEMORY;
   int threads = fc_threads_for(k.size);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int part = 0; part < threads; part++)
-    for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++) {
-      real *m = moments + 3 * i * k.width;
-      chunk_moments(k.width, chunk_size(&k, i), x + i * k.chunk, m, m + k.width, m + 2 * k.width);
-    }
-#pragma omp parallel for num_threads(fc_threads_for(8 * k.chunks * k.width)) schedule(static)
-  for (int64_t c = 0; c < C; c++) combine_moments(&k, moments, c, mean + c, variance + c);
-  fc_free(moments);
+    for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++)
+      chunk_moments(k.width, chunk_size(&k, i), x + i * k.chunk, m + 3 * i * k.width);
+#pragma omp parallel for num_threads(fc_threads_for(4 * k.chunks * k.width)) schedule(static)
+  for (int64_t c = 0; c < C; c += SHARE) combine(&k, m, c, min_i64(SHARE, C - c), mean, variance);
+  fc_free(m);
   return FC_OK;
 }
 
-/* 1 / sqrt(variance + epsilon) (C) */
-static void inverse_deviation(int64_t C, const real *variance, double epsilon, real *inverse) {
-  for (int64_t c = 0; c < C; c++) inverse[c] = (real)(1 / sqrt((double)variance[c] + epsilon));
+FC_INLINE void strip_apply(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
+                           const real *x, const real *numbers, int64_t plane, real *y) {
+  vec mean[STRIP], scale[STRIP], shift[STRIP];
+  for (int v = 0; v < nv; v++) {
+    mean[v] = load_n(numbers + MEAN * plane + v * VL, n);
+    scale[v] = load_n(numbers + SCALE * plane + v * VL, n);
+    shift[v] = load_n(numbers + SHIFT * plane + v * VL, n);
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int v = 0; v < nv; v++) {
+      vec z = normalised(load_n(x + r * pitch + v * VL, n), mean[v], scale[v], shift[v]);
+      store_n(y + r * pitch + v * VL, rectify(kind, z, parameter), n);
+    }
 }
 
-static void normalise(int64_t width, int64_t size, const real *x, const real *mean, const real *scale,
-                      const real *shift, real *restrict y) {
-  for (int64_t first = 0; first < size; first += width)
-    for (int64_t j = 0; j < min_i64(width, size - first); j++)
-      y[first + j] = (x[first + j] - mean[j]) * scale[j] + shift[j];
+FC_INLINE void apply_as(fc_activation_kind kind, real parameter, int64_t rows, int64_t width, int64_t pitch,
+                        const real *x, const real *numbers, int64_t plane, real *y) {
+  vec p = splat(parameter);
+  int64_t j = 0;
+  for (; j + STRIP * VL <= width; j += STRIP * VL)
+    strip_apply(kind, p, rows, pitch, STRIP, VL, x + j, numbers + j, plane, y + j);
+  if (j + STRIP / 2 * VL <= width) {
+    strip_apply(kind, p, rows, pitch, STRIP / 2, VL, x + j, numbers + j, plane, y + j);
+    j += STRIP / 2 * VL;
+  }
+  for (; j < width; j += VL)
+    strip_apply(kind, p, rows, pitch, 1, min_i64(VL, width - j), x + j, numbers + j, plane, y + j);
+}
+
+/* y = activation(...) for a rectifier's kind, else the values before it */
+static void apply(const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, const real *x, const real *numbers,
+                  int64_t plane, real *y) {
+  real parameter = (real)e->parameter;
+  switch (e->kind) {
+    case FC_RELU:
+      apply_as(FC_RELU, parameter, rows, width, pitch, x, numbers, plane, y);
+      break;
+    case FC_RELU6:
+      apply_as(FC_RELU6, parameter, rows, width, pitch, x, numbers, plane, y);
+      break;
+    case FC_LEAKY_RELU:
+      apply_as(FC_LEAKY_RELU, parameter, rows, width, pitch, x, numbers, plane, y);
+      break;
+    default:
+      apply_as(FC_LINEAR, parameter, rows, width, pitch, x, numbers, plane, y);
+  }
 }
 
 /* y (rows, C) = activation((x - mean) / sqrt(variance + epsilon) * gamma + beta); gamma, beta (C) or NULL */
 fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, const void *x_, const void *mean, const void *variance,
-                               const void *gamma_, const void *beta, double epsilon, const fc_epilogue *e, void *y_) {
-  const real *x = x_, *gamma = gamma_;
+                               const void *gamma, const void *beta, double epsilon, const fc_epilogue *e, void *y_) {
+  const real *x = x_;
   real *y = y_;
   columns k = columns_of(rows, C);
-  real *wide = fc_alloc((size_t)(3 * k.width + C) * sizeof(real));
-  if (!wide) return FC_NO_MEMORY;
-  real *wide_mean = wide, *scale = wide + k.width, *shift = wide + 2 * k.width, *channel = wide + 3 * k.width;
-  inverse_deviation(C, variance, epsilon, channel);
-  for (int64_t c = 0; gamma && c < C; c++) channel[c] *= gamma[c];
-  widen(&k, mean, wide_mean);
-  widen(&k, channel, scale);
-  memset(channel, 0, (size_t)C * sizeof(real));
-  widen(&k, beta ? beta : channel, shift);
+  real *numbers = fc_alloc((size_t)(3 * k.width) * sizeof(real));
+  if (!numbers) return FC_NO_MEMORY;
+  affine(C, mean, variance, gamma, beta, epsilon, numbers, k.width);
+  for (int which = MEAN; which <= SHIFT; which++) repeat_columns(&k, numbers + which * k.width);
   int64_t block = max_i64(1, BLOCK / k.width) * k.width;
   int threads = fc_threads_for(k.size);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int part = 0; part < threads; part++)
     for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
       for (int64_t first = i * k.chunk; first < i * k.chunk + chunk_size(&k, i); first += block) {
-        int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first);
-        normalise(k.width, size, x + first, wide_mean, scale, shift, y + first);
-        FC(activate_rows)(e, size / C, C, C, y + first, y + first);
+        int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first), whole = size / k.width * k.width;
+        apply(e, size / k.width, k.width, k.width, x + first, numbers, k.width, y + first);
+        apply(e, 1, size - whole, k.width, x + first + whole, numbers, k.width, y + first + whole);
+        if (!rectifies(e->kind)) FC(activate_rows)(e, size / C, C, C, y + first, y + first);
       }
-  fc_free(wide);
+  fc_free(numbers);
   return FC_OK;
 }
 
-/* Per wide column of one chunk: the sums of dy and of dy * (x - mean). */
-static void chunk_gradients(int64_t width, int64_t size, const real *dy, const real *x, const real *mean,
-                            real *restrict sum, real *restrict product) {
-  memset(sum, 0, (size_t)width * sizeof(real));
-  memset(product, 0, (size_t)width * sizeof(real));
-  for (; size >= 2 * width; size -= 2 * width, dy += 2 * width, x += 2 * width)
-    for (int64_t j = 0; j < width; j++) {
-      sum[j] += dy[j] + dy[width + j];
-      product[j] += dy[j] * (x[j] - mean[j]) + dy[width + j] * (x[width + j] - mean[j]);
-    }
-  for (; size > 0; size -= width, dy += width, x += width)
-    for (int64_t j = 0; j < min_i64(width, size); j++) {
-      sum[j] += dy[j];
-      product[j] += dy[j] * (x[j] - mean[j]);
-    }
-}
-
-/* dx = (dy + offset) * scale + (x - mean) * slope */
-static void chunk_dx(int64_t width, int64_t size, const real *dy, const real *x, const real *mean, const real *scale,
-                     const real *offset, const real *slope, real *restrict dx) {
-  for (int64_t first = 0; first < size; first += width)
-    for (int64_t j = 0; j < min_i64(width, size - first); j++)
-      dx[first + j] = (dy[first + j] + offset[j]) * scale[j] + (x[first + j] - mean[j]) * slope[j];
-}
-
-/* What chunk_dx wants, per channel and then wide; `sums` (chunks, 2, width) holds what chunk_gradients made. */
-static void gradients_of_channels(const columns *k, int training, const real *sums, const real *gamma,
-                                  const real *inverse, real *dgamma, real *dbeta, real *scale, real *offset,
-                                  real *slope) {
-  double rows = (double)(k->size / k->C);
-  for (int64_t c = 0; c < k->C; c++) {
-    double sum = 0, product = 0;
-    for (int64_t i = 0; k->size && i < k->chunks; i++)
-      for (int64_t j = c; j < k->width; j += k->C) {
-        sum += sums[2 * i * k->width + j];
-        product += sums[(2 * i + 1) * k->width + j];
-      }
-    dbeta[c] = (real)sum;
-    dgamma[c] = (real)(product * inverse[c]);
-    scale[c] = gamma ? inverse[c] * gamma[c] : inverse[c];
-    offset[c] = training && k->size ? (real)(-sum / rows) : 0;
-    slope[c] = training && k->size ? (real)(-product * inverse[c] * inverse[c] / rows) * scale[c] : 0;
+/* The same by the batch's own statistics: mean, variance (C): biased; 0 and 0 for no rows */
+fc_status FC(batch_norm)(int64_t rows, int64_t C, const void *x, const void *gamma, const void *beta, double epsilon,
+                         const fc_epilogue *e, void *mean_, void *variance_, void *y) {
+  real *mean = mean_, *variance = variance_;
+  if (rows == 0) {
+    memset(mean, 0, (size_t)C * sizeof(real));
+    memset(variance, 0, (size_t)C * sizeof(real));
+    return FC_OK;
   }
-  for (int64_t j = k->C; j < k->width; j++)
-    scale[j] = scale[j - k->C], offset[j] = offset[j - k->C], slope[j] = slope[j - k->C];
-}
-
-/* dy, x (rows, C) -> dx (rows, C), dgamma, dbeta (C). training: mean and variance (C) depend on x. */
-fc_status FC(batch_norm_backward)(int64_t rows, int64_t C, int training, const void *dy_, const void *x_,
-                                  const void *gamma, const void *mean_, const void *variance, double epsilon, void *dx_,
-                                  void *dgamma, void *dbeta) {
-  const real *dy = dy_, *x = x_;
-  real *dx = dx_;
-  columns k = columns_of(rows, C);
-  real *wide = fc_alloc((size_t)((4 + 2 * k.chunks) * k.width + C) * sizeof(real));
-  if (!wide) return FC_NO_MEMORY;
-  real *mean = wide, *scale = mean + k.width, *offset = scale + k.width, *slope = offset + k.width;
-  real *sums = slope + k.width, *inverse = sums + 2 * k.chunks * k.width;
-  widen(&k, mean_, mean);
-  inverse_deviation(C, variance, epsilon, inverse);
-  int threads = fc_threads_for(k.size);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int part = 0; part < threads; part++)
-    for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++)
-      chunk_gradients(k.width, chunk_size(&k, i), dy + i * k.chunk, x + i * k.chunk, mean, sums + 2 * i * k.width,
-                      sums + (2 * i + 1) * k.width);
-  gradients_of_channels(&k, training, sums, gamma, inverse, dgamma, dbeta, scale, offset, slope);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int part = 0; part < threads; part++)
-    for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
-      chunk_dx(k.width, chunk_size(&k, i), dy + i * k.chunk, x + i * k.chunk, mean, scale, offset, slope,
-               dx + i * k.chunk);
-  fc_free(wide);
-  return FC_OK;
+  fc_status status = statistics(rows, C, x, mean, variance);
+  return status == FC_OK ? FC(batch_norm_apply)(rows, C, x, mean, variance, gamma, beta, epsilon, e, y) : status;
 }

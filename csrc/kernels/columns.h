@@ -17,7 +17,7 @@ FC_INLINE columns columns_of(int64_t rows, int64_t C) {
   columns k = {.C = C, .repeat = 1, .size = rows * C};
   if (C < WIDE) {
     while (C * k.repeat % VL) k.repeat *= 2; /* VL is a power of two */
-    while (C * k.repeat < WIDE / 4) k.repeat *= 2;
+    while (C * k.repeat < WIDE / 2) k.repeat *= 2;
   }
   k.width = C * k.repeat;
   k.chunk = max_i64(16, CHUNK / k.width) * k.width;
@@ -30,9 +30,15 @@ FC_INLINE columns columns_of(int64_t rows, int64_t C) {
 FC_INLINE int64_t share_start(const columns *k, int64_t part, int64_t parts) { return k->chunks * part / parts; }
 FC_INLINE int64_t chunk_size(const columns *k, int64_t chunk) { return min_i64(k->chunk, k->size - chunk * k->chunk); }
 
+/* The first C values of a wide row, again for its other rows. */
+FC_INLINE void repeat_columns(const columns *k, real *wide) {
+  for (int64_t r = 1; r < k->repeat; r++) memcpy(wide + r * k->C, wide, (size_t)k->C * sizeof(real));
+}
+
 /* values (C) -> wide (width) */
 FC_INLINE void widen(const columns *k, const real *values, real *wide) {
-  for (int64_t r = 0; r < k->repeat; r++) memcpy(wide + r * k->C, values, (size_t)k->C * sizeof(real));
+  memcpy(wide, values, (size_t)k->C * sizeof(real));
+  repeat_columns(k, wide);
 }
 
 /* How many of the chunk's values lie in wide column j. */

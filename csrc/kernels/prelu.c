@@ -11,43 +11,59 @@ static void add_chunks(const columns *k, const real *part, real *sums) {
   }
 }
 
-FC_INLINE vec gradient(vec dy, vec x, vec slope, vec *sum) {
+FC_INLINE vec gradient(vec dy, vec x, vec slope) { return blend(x > 0, dy, dy * slope); }
+
+FC_INLINE vec gradients(vec dy, vec x, vec slope, vec *sum) {
   *sum += blend(x > 0, splat(0), dy * x);
-  return blend(x > 0, dy, dy * slope);
+  return gradient(dy, x, slope);
 }
 
 /* n values of a wide row */
+static void scale_row(int64_t n, const real *slope, const real *dy, const real *x, real *dx) {
+  int64_t j = 0;
+  for (; j + VL <= n; j += VL) store(dx + j, gradient(load(dy + j), load(x + j), load(slope + j)));
+  if (j == n) return;
+  int64_t rest = n - j;
+  vec d = load_part(dy + j, rest), v = load_part(x + j, rest);
+  store_part(dx + j, gradient(d, v, load_part(slope + j, rest)), rest);
+}
+
+/* Likewise; sum (n) += what dslope is the sum of */
 static void backward_row(int64_t n, const real *slope, const real *dy, const real *x, real *dx, real *sum) {
   int64_t j = 0;
   for (; j + VL <= n; j += VL) {
     vec total = load(sum + j);
-    store(dx + j, gradient(load(dy + j), load(x + j), load(slope + j), &total));
+    store(dx + j, gradients(load(dy + j), load(x + j), load(slope + j), &total));
     store(sum + j, total);
   }
   if (j == n) return;
   vec total = load_part(sum + j, n - j), d = load_part(dy + j, n - j), v = load_part(x + j, n - j);
-  store_part(dx + j, gradient(d, v, load_part(slope + j, n - j), &total), n - j);
+  store_part(dx + j, gradients(d, v, load_part(slope + j, n - j), &total), n - j);
   store_part(sum + j, total, n - j);
 }
 
-/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C): sum of dy * x elsewhere */
+/* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C), unless it is NULL: sum of
+ * dy * x elsewhere */
 fc_status FC(prelu_backward)(int64_t rows, int64_t C, const void *slope_, const void *dy_, const void *x_, void *dx_,
                              void *dslope) {
   const real *dy = dy_, *x = x_;
   real *dx = dx_;
   columns k = columns_of(rows, C);
-  real *slope = fc_alloc((size_t)((1 + k.chunks) * k.width) * sizeof(real));
+  real *slope = fc_alloc((size_t)((1 + (dslope ? k.chunks : 0)) * k.width) * sizeof(real));
   if (!slope) return FC_NO_MEMORY;
   real *part = slope + k.width;
   widen(&k, slope_, slope);
 #pragma omp parallel for num_threads(fc_threads_for(k.size)) schedule(static)
   for (int64_t i = 0; i < k.chunks; i++) {
     real *sum = part + i * k.width;
-    memset(sum, 0, (size_t)k.width * sizeof(real));
+    if (dslope) memset(sum, 0, (size_t)k.width * sizeof(real));
     for (int64_t j = i * k.chunk; j < i * k.chunk + chunk_size(&k, i); j += k.width)
-      backward_row(min_i64(k.width, k.size - j), slope, dy + j, x + j, dx + j, sum);
+      if (dslope)
+        backward_row(min_i64(k.width, k.size - j), slope, dy + j, x + j, dx + j, sum);
+      else
+        scale_row(min_i64(k.width, k.size - j), slope, dy + j, x + j, dx + j);
   }
-  add_chunks(&k, part, dslope);
+  if (dslope) add_chunks(&k, part, dslope);
   fc_free(slope);
   return FC_OK;
 }

@@ -25,14 +25,15 @@ def activation_backward(tuple activation, cnp.ndarray dy, cnp.ndarray y, cnp.nda
     check(status)
 
 
-def prelu_backward(cnp.ndarray slope, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, cnp.ndarray dslope):
-    """dy, x (rows, K), slope (K,) -> dx (rows, K), dslope (K,)."""
+def prelu_backward(cnp.ndarray slope, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dslope):
+    """dy, x (rows, K), slope (K,) -> dx (rows, K) and, unless it is None, dslope (K,)."""
     cdef const fc_kernels *kernels = table_of(x)
     cdef int64_t K = cnp.PyArray_SIZE(slope), rows = cnp.PyArray_SIZE(x) // K
+    cdef void *sums = pointer(dslope)
     cdef fc_status status
     with nogil:
         status = kernels.prelu_backward(
             rows, K, cnp.PyArray_DATA(slope), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), cnp.PyArray_DATA(dx),
-            cnp.PyArray_DATA(dslope),
+            sums,
         )
     check(status)

@@ -89,11 +89,13 @@ cdef extern from "fastconv.h" nogil:
                                            void *) noexcept nogil
         fc_status (*avg_pool2d)(const fc_pool2d *, int, const void *, void *) noexcept nogil
         fc_status (*avg_pool2d_backward)(const fc_pool2d *, int, const void *, void *) noexcept nogil
-        fc_status (*batch_norm_statistics)(int64_t, int64_t, const void *, void *, void *) noexcept nogil
+        fc_status (*batch_norm)(int64_t, int64_t, const void *, const void *, const void *, double, const fc_epilogue *,
+                                void *, void *, void *) noexcept nogil
         fc_status (*batch_norm_apply)(int64_t, int64_t, const void *, const void *, const void *, const void *,
                                       const void *, double, const fc_epilogue *, void *) noexcept nogil
         fc_status (*batch_norm_backward)(int64_t, int64_t, int, const void *, const void *, const void *, const void *,
-                                         const void *, double, void *, void *, void *) noexcept nogil
+                                         const void *, const void *, double, const fc_epilogue *, void *, void *,
+                                         void *) noexcept nogil
         fc_status (*lrn)(int64_t, int64_t, const fc_lrn *, const void *, void *) noexcept nogil
         fc_status (*lrn_backward)(int64_t, int64_t, const fc_lrn *, const void *, const void *, void *) noexcept nogil
         fc_status (*dropout)(int64_t, const fc_dropout *, const void *, void *) noexcept nogil

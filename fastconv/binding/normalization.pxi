@@ -1,13 +1,19 @@
 # Batch normalisation and local response normalisation. Arrays x are (rows, C) whatever their axes.
 
-def batch_norm_statistics(cnp.ndarray x, cnp.ndarray mean, cnp.ndarray variance):
-    """x (..., C) -> mean, variance (C,)."""
+def batch_norm(
+    cnp.ndarray x, gamma, beta, double epsilon, tuple activation, cnp.ndarray mean, cnp.ndarray variance, cnp.ndarray y
+):
+    """x (..., C), gamma and beta (C,) or None -> mean, variance (C,), y."""
     cdef const fc_kernels *kernels = table_of(x)
+    cdef fc_epilogue e = epilogue_of(None, activation)
     cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C
+    cdef void *scale = pointer(gamma)
+    cdef void *shift = pointer(beta)
     cdef fc_status status
     with nogil:
-        status = kernels.batch_norm_statistics(
-            rows, C, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance)
+        status = kernels.batch_norm(
+            rows, C, cnp.PyArray_DATA(x), scale, shift, epsilon, &e, cnp.PyArray_DATA(mean),
+            cnp.PyArray_DATA(variance), cnp.PyArray_DATA(y),
         )
     check(status)
 
@@ -31,19 +37,22 @@ def batch_norm_apply(
 
 
 def batch_norm_backward(
-    bint training, cnp.ndarray dy, cnp.ndarray x, gamma, cnp.ndarray mean, cnp.ndarray variance, double epsilon,
-    cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta,
+    bint training, cnp.ndarray dy, cnp.ndarray x, gamma, beta, cnp.ndarray mean, cnp.ndarray variance, double epsilon,
+    tuple activation, cnp.ndarray dx, dgamma, dbeta,
 ):
-    """dy, x (..., C) -> dx, dgamma (C,), dbeta (C,)."""
+    """dy, x (..., C) -> dx and, unless they are None, dgamma and dbeta (C,)."""
     cdef const fc_kernels *kernels = table_of(x)
+    cdef fc_epilogue e = epilogue_of(None, activation)
     cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C
     cdef void *scale = pointer(gamma)
+    cdef void *shift = pointer(beta)
+    cdef void *to_gamma = pointer(dgamma)
+    cdef void *to_beta = pointer(dbeta)
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_backward(
-            rows, C, training, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), scale, cnp.PyArray_DATA(mean),
-            cnp.PyArray_DATA(variance), epsilon, cnp.PyArray_DATA(dx), cnp.PyArray_DATA(dgamma),
-            cnp.PyArray_DATA(dbeta),
+            rows, C, training, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), scale, shift, cnp.PyArray_DATA(mean),
+            cnp.PyArray_DATA(variance), epsilon, &e, cnp.PyArray_DATA(dx), to_gamma, to_beta,
         )
     check(status)
 

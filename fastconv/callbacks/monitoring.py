@@ -1,5 +1,6 @@
 """Callbacks that watch one value of the epoch's logs: stop, slow down or save by it."""
 
+import errno
 import math
 import os
 import warnings
@@ -170,6 +171,9 @@ class ModelCheckpoint(Monitor):
         save_weights_only: ``save_weights`` in place of ``save``.
         save_freq: ``"epoch"``, or a number of batches.
         initial_value_threshold: what the first value must beat.
+
+    Raises:
+        FileNotFoundError: at the start of ``fit``: the folder of ``filepath`` does not exist.
     """
 
     def __init__(
@@ -190,6 +194,13 @@ class ModelCheckpoint(Monitor):
         self.save_best_only, self.save_weights_only, self.save_freq = save_best_only, save_weights_only, save_freq
         self.best = initial_value_threshold
         self._epoch, self._batches = 0, 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        folder = os.path.dirname(self.filepath)
+        if "{" not in folder and not os.path.isdir(folder or os.curdir):  # else it is known when the name is filled in
+            raise FileNotFoundError(
+                errno.ENOENT, "ModelCheckpoint cannot save there: make the folder before fit", folder
+            )
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch

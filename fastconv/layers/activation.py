@@ -236,6 +236,7 @@ class PReLU(Layer):
         return ops.prelu(x, self.alpha.value), x
 
     def backward(self, dy: np.ndarray, cache: Any) -> np.ndarray:
-        dx, dalpha = ops.prelu_backward(dy, cache, self.alpha.value)
-        self.alpha.add_grad(dalpha)
+        dx, dalpha = ops.prelu_backward(dy, cache, self.alpha.value, need_weights=self.alpha.trainable)
+        if dalpha is not None:
+            self.alpha.add_grad(dalpha)
         return dx

@@ -10,6 +10,7 @@ import numpy as np
 from .. import initializers, ops, regularizers
 from .arguments import ActivationSpec, activation_spec
 from .base import Layer, LayerOptions
+from .parameter import Parameter
 
 
 class FusedActivationLayer(Layer):
@@ -18,6 +19,9 @@ class FusedActivationLayer(Layer):
     A subclass defines :meth:`linear` and :meth:`backward_linear`. The trainer calls :meth:`forward_linear` to get
     the values before a softmax, which it computes together with the cross-entropy.
     """
+
+    kernel: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -48,6 +52,13 @@ class FusedActivationLayer(Layer):
     def learns(self) -> bool:
         """Whether any weight wants a gradient."""
         return any(p.trainable for p in self._trainable_parameters)
+
+    def add_gradients(self, dkernel: np.ndarray | None, dbias: np.ndarray | None) -> None:
+        """Hand the gradients of kernel and bias on; None: nobody wants them."""
+        if dkernel is not None:
+            self.kernel.add_grad(dkernel)
+        if dbias is not None and self.bias is not None:
+            self.bias.add_grad(dbias)
 
     def linear(self, x: np.ndarray, activation: ActivationSpec) -> np.ndarray:
         """Return activation(linear(x) + bias)."""

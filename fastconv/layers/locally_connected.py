@@ -81,11 +81,9 @@ class LocallyConnected2D(FusedActivationLayer):
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         dx, dkernel, dbias = ops.locally_connected2d_backward(
-            dz, cache[0], self.kernel.value, self.kernel_size, self.strides, need_dx=need_dx
+            dz, cache[0], self.kernel.value, self.kernel_size, self.strides, need_dx=need_dx, need_weights=self.learns
         )
-        self.kernel.add_grad(dkernel)
-        if self.bias is not None:
-            self.bias.add_grad(dbias)
+        self.add_gradients(dkernel, dbias)
         return dx
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

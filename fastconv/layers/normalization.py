@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import initializers, ops, regularizers
 from ..ops.geometry import integer
-from .arguments import positive, real
+from .arguments import ActivationSpec, positive, real
 from .base import Layer, LayerOptions
 from .node import Shape
 from .parameter import Parameter
@@ -90,32 +90,43 @@ class BatchNormalization(Layer):
             "moving_variance", shape, self.moving_variance_initializer, trainable=False
         )
 
-    def forward(self, x: np.ndarray, training: bool = False) -> tuple[np.ndarray, Any]:
+    def forward(
+        self, x: np.ndarray, training: bool = False, activation: ActivationSpec = None
+    ) -> tuple[np.ndarray, Any]:
+        """Return the output and the cache.
+
+        A model hands in the ``activation`` that follows, a rectifier, so that both are one pass; ``backward`` and
+        ``infer`` get the same one.
+        """
         if not (training and self.trainable):
             # Copies: a later training step moves the averages in place.
             statistics = self.moving_mean.numpy(), self.moving_variance.numpy()
-            return self.infer(x), (x, *statistics, False)
-        y, mean, variance = self._train(x)
+            return self.infer(x, activation=activation), (x, *statistics, False)
+        y, mean, variance = self._train(x, activation)
         return y, (x, mean, variance, True)
 
-    def infer(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def infer(self, x: np.ndarray, training: bool = False, activation: ActivationSpec = None) -> np.ndarray:
         if training and self.trainable:
-            return self._train(x)[0]
+            return self._train(x, activation)[0]
         statistics = self.moving_mean.value, self.moving_variance.value
-        return ops.batch_norm_inference(x, _value(self.gamma), _value(self.beta), *statistics, self.epsilon)
+        return ops.batch_norm_inference(x, _value(self.gamma), _value(self.beta), *statistics, self.epsilon, activation)
 
-    def backward(self, dy: np.ndarray, cache: Any) -> np.ndarray:
+    def backward(self, dy: np.ndarray, cache: Any, activation: ActivationSpec = None) -> np.ndarray:
         x, mean, variance, training = cache
-        backward = ops.batch_norm_backward if training else ops.batch_norm_inference_backward
-        dx, dgamma, dbeta = backward(dy, x, _value(self.gamma), mean, variance, self.epsilon)
-        if self.gamma is not None:
+        arguments = (dy, x, _value(self.gamma), mean, variance, self.epsilon, activation, _value(self.beta))
+        if not training:
+            learns = any(p.trainable for p in self._trainable_parameters)
+            dx, dgamma, dbeta = ops.batch_norm_inference_backward(*arguments, need_weights=learns)
+        else:
+            dx, dgamma, dbeta = ops.batch_norm_backward(*arguments)
+        if self.gamma is not None and dgamma is not None:
             self.gamma.add_grad(dgamma)
-        if self.beta is not None:
+        if self.beta is not None and dbeta is not None:
             self.beta.add_grad(dbeta)
         return dx
 
-    def _train(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        y, mean, variance = ops.batch_norm(x, _value(self.gamma), _value(self.beta), self.epsilon)
+    def _train(self, x: np.ndarray, activation: ActivationSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        y, mean, variance = ops.batch_norm(x, _value(self.gamma), _value(self.beta), self.epsilon, activation)
         if x.size == mean.size:
             warnings.warn(
                 f"{self.label} was trained on one value per channel: their variance is 0 and the output beta",

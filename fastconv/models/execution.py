@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..layers.base import Layer, accepts_need_dx, output_and_cache
-from ..layers.node import Tensor
+from ..layers.node import Node, Tensor
 from ..layers.parameter import Parameter
+from .fusion import Call, calls
 from .graph import Graph
 
 Array = np.ndarray
@@ -54,54 +55,59 @@ class Plan:
     Args:
         graph: what to run.
         linear_outputs: positions of outputs whose layer leaves out its final activation (``forward_linear``).
+        fused: False runs every layer on its own (see :mod:`fastconv.models.fusion`), with the same results.
     """
 
-    def __init__(self, graph: Graph, linear_outputs: Iterable[int] = ()) -> None:
+    def __init__(self, graph: Graph, linear_outputs: Iterable[int] = (), fused: bool = True) -> None:
         self.slots: dict[Tensor, int] = {}
         for tensor in (*graph.inputs, *(t for node in graph.nodes for t in node.outputs)):
             self.slots.setdefault(tensor, len(self.slots))
         self.input_slots = [self.slots[t] for t in graph.inputs]
         self.output_slots = [self.slots[t] for t in graph.outputs]
         linear = {graph.outputs[i].node for i in linear_outputs}
-        last_use = self._last_uses(graph)
+        order = calls(graph, linear, fused)
+        last_use = self._last_uses(order)
         given = set(graph.inputs)
-        self.steps: list[Step] = []
-        for position, node in enumerate(graph.nodes):
-            layer = node.layer
-            sources = tuple(self.slots[t] for t in node.inputs)
-            targets = tuple(-1 if t in given else self.slots[t] for t in node.outputs)
-            candidates = dict.fromkeys((*sources, *(t for t in targets if t >= 0)))
-            infer, forward, backward = layer.infer, layer.forward, layer.backward
-            if node in linear:
-                forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
-                infer = _output_of(forward)
-            if not type(layer).__module__.startswith("fastconv."):
-                infer, forward, backward = _guarded(infer), _guarded(forward), _guarded(backward)
-            if node.training is not None:
-                infer, forward = _with_training(infer, node.training), _with_training(forward, node.training)
-            self.steps.append(
-                Step(
-                    layer=layer,
-                    source=sources[0] if len(sources) == 1 else -1,
-                    target=targets[0] if len(targets) == 1 else -1,
-                    sources=sources,
-                    targets=targets,
-                    dead=tuple(slot for slot in candidates if last_use.get(slot, position) <= position),
-                    infer=infer,
-                    forward=forward,
-                    backward=backward,
-                    forward_takes_need_dx=accepts_need_dx(forward),
-                    backward_takes_need_dx=accepts_need_dx(backward),
-                    parameters=tuple(layer.parameters),
-                )
-            )
+        self.steps = [self._step(call, position, last_use, given, linear) for position, call in enumerate(order)]
         self._inference = [(s.layer, s.source, s.target, s.sources, s.targets, s.dead, s.infer) for s in self.steps]
+        self._parameters = tuple(p for step in self.steps for p in step.parameters)
+        self._flags: dict[bool, tuple[list[bool], list[bool], list[bool]]] = {}
 
-    def _last_uses(self, graph: Graph) -> dict[int, int]:
+    def _step(
+        self, call: Call, position: int, last_use: dict[int, int], given: Collection[Tensor], linear: Collection[Node]
+    ) -> Step:
+        node, outputs, infer, forward, backward = call
+        layer = node.layer
+        sources = tuple(self.slots[t] for t in node.inputs)
+        targets = tuple(-1 if t in given else self.slots[t] for t in outputs)
+        candidates = dict.fromkeys((*sources, *(t for t in targets if t >= 0)))
+        if node in linear:
+            forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
+            infer = _output_of(forward)
+        if not type(layer).__module__.startswith("fastconv."):
+            infer, forward, backward = _guarded(infer), _guarded(forward), _guarded(backward)
+        if node.training is not None:
+            infer, forward = _with_training(infer, node.training), _with_training(forward, node.training)
+        return Step(
+            layer=layer,
+            source=sources[0] if len(sources) == 1 else -1,
+            target=targets[0] if len(targets) == 1 else -1,
+            sources=sources,
+            targets=targets,
+            dead=tuple(slot for slot in candidates if last_use.get(slot, position) <= position),
+            infer=infer,
+            forward=forward,
+            backward=backward,
+            forward_takes_need_dx=accepts_need_dx(forward),
+            backward_takes_need_dx=accepts_need_dx(backward),
+            parameters=tuple(layer.parameters),
+        )
+
+    def _last_uses(self, order: Sequence[Call]) -> dict[int, int]:
         last: dict[int, int] = {}
-        for position, node in enumerate(graph.nodes):
-            last.update((self.slots[t], position) for t in node.inputs)
-        last.update((slot, len(graph.nodes)) for slot in self.output_slots)
+        for position, call in enumerate(order):
+            last.update((self.slots[t], position) for t in call.node.inputs)
+        last.update((slot, len(order)) for slot in self.output_slots)
         return last
 
     def infer(self, inputs: Sequence[Array], training: bool) -> list[Array]:
@@ -132,7 +138,7 @@ class Plan:
         """
         values = self._values(inputs)
         active, wanted = self._active(need_dx)
-        tape = Tape(len(self.steps), active, len(values))
+        tape = Tape(len(self.steps), active.copy(), len(values))
         shapes = tape.shapes
         for i, x in zip(self.input_slots, inputs, strict=True):
             shapes[i] = x.shape
@@ -225,6 +231,10 @@ class Plan:
 
     def _active(self, need_dx: bool) -> tuple[list[bool], list[bool]]:
         """Which steps take part in the backward pass, and for which slots a gradient is wanted."""
+        trainable = [p.trainable for p in self._parameters]
+        known = self._flags.get(need_dx)
+        if known is not None and known[0] == trainable:
+            return known[1], known[2]
         wanted = [False] * len(self.slots)
         for i in self.input_slots:
             wanted[i] = need_dx
@@ -236,6 +246,7 @@ class Plan:
                 for i in step.targets:
                     if i >= 0:
                         wanted[i] = True
+        self._flags[need_dx] = trainable, active, wanted
         return active, wanted
 
 

@@ -221,7 +221,8 @@ class Model(Trainer):
     def trace(self, *inputs: Any, training: bool = False) -> Iterator[tuple[str, Layer, Any]]:
         """Yield (name, layer, output) for every call in order: feature maps, or where the first NaN arises."""
         names = self.graph.names
-        for layer, y in self._plan().trace(self._checked(inputs), training):
+        plan = Plan(self.graph, fused=False)  # every layer's own output
+        for layer, y in plan.trace(self._checked(inputs), training):
             yield names[layer], layer, y
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -18,6 +18,8 @@ Resolved: TypeAlias = tuple[int, float, np.ndarray | None]
 
 #: Names in the order of ``fc_activation_kind`` (csrc/fastconv.h).
 NAMES = ("linear", "relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "softmax", "prelu")
+#: Kinds so cheap that batch normalisation takes them in, their gradient too.
+RECTIFIERS = ("linear", "relu", "relu6", "leaky_relu")
 LINEAR: Resolved = (0, 0.0, None)
 _DEFAULTS = {"leaky_relu": 0.2, "elu": 1.0}
 _PLAIN: dict[str | None, Resolved] = {
@@ -182,17 +184,20 @@ def prelu(x: Any, alpha: Any) -> np.ndarray:
     return y
 
 
-def prelu_backward(dy: Any, x: Any, alpha: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients ``dx`` (x's shape) and ``dalpha`` (alpha's shape: summed over the batch and every shared axis)."""
+def prelu_backward(dy: Any, x: Any, alpha: Any, need_weights: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gradients ``dx`` (x's shape) and ``dalpha`` (alpha's shape: summed over the batch and every shared axis).
+
+    Without ``need_weights`` dalpha is None.
+    """
     x = _checks.array(x, "x")
     dy = _checks.array(dy, "dy", None, x)
     _checks.expect_shape(dy, x.shape, "dy", "the shape of x")
     alpha = _checks.array(alpha, "alpha", None, x)
     slope, shape = _slopes(x, alpha)
-    dx, dslope = _kernels.empty(x.shape, x.dtype), _kernels.zeros(shape, x.dtype)
+    dx, dslope = _kernels.empty(x.shape, x.dtype), _kernels.zeros(shape, x.dtype) if need_weights else None
     if x.size:
         _kernels.prelu_backward(slope, dy, x, dx, dslope)
-    return dx, _sum_to(dslope, alpha.shape)
+    return dx, None if dslope is None else _sum_to(dslope, alpha.shape)
 
 
 def _slopes(x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:

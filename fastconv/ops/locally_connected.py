@@ -40,23 +40,34 @@ def locally_connected2d(x: Any, kernel: Any, bias: Any, kernel_size: PairLike, s
 
 
 def locally_connected2d_backward(
-    dy: Any, x: Any, kernel: Any, kernel_size: PairLike, strides: PairLike = 1, need_dx: bool = True
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Gradients ``dx`` (None unless ``need_dx``), ``dkernel`` (kernel's shape) and ``dbias`` (OH, OW, filters)."""
+    dy: Any,
+    x: Any,
+    kernel: Any,
+    kernel_size: PairLike,
+    strides: PairLike = 1,
+    need_dx: bool = True,
+    need_weights: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Gradients ``dx`` (x's shape), ``dkernel`` (kernel's shape) and ``dbias`` (OH, OW, filters).
+
+    dx is None unless ``need_dx``, the other two unless ``need_weights``.
+    """
     x, kernel = _checked(x, kernel, kernel_size, strides)
     dy = _checks.array(dy, "dy", 4, x)
     oh, ow, taps, filters = kernel.shape
     n, pixels = x.shape[0], oh * ow
     _checks.expect_shape(dy, (n, oh, ow, filters), "dy", "the output's shape")
-    cols = im2col(x, kernel_size, strides)
-    dkernel = _kernels.empty(kernel.shape, x.dtype)
-    shape = (pixels, taps, filters, n, 1, pixels * taps, pixels * filters, 1, filters)
-    _kernels.gemm_batch(shape, (taps, filters, 0, taps * filters), cols, dy, None, dkernel)
-    dbias = _kernels.empty((oh, ow, filters), x.dtype)
-    np.sum(dy, axis=0, out=dbias)
+    dkernel = dbias = None
+    if need_weights:
+        cols = im2col(x, kernel_size, strides)
+        dkernel = _kernels.empty(kernel.shape, x.dtype)
+        shape = (pixels, taps, filters, n, 1, pixels * taps, pixels * filters, 1, filters)
+        _kernels.gemm_batch(shape, (taps, filters, 0, taps * filters), cols, dy, None, dkernel)
+        dbias = _kernels.empty((oh, ow, filters), x.dtype)
+        np.sum(dy, axis=0, out=dbias)
     if not need_dx:
         return None, dkernel, dbias
-    dcols = _kernels.empty(cols.shape, x.dtype)
+    dcols = _kernels.empty((n * pixels, taps), x.dtype)
     shape = (pixels, n, taps, filters, pixels * filters, 1, 1, filters, pixels * taps)
     _kernels.gemm_batch(shape, (filters, taps * filters, 0, taps), dy, kernel, None, dcols)
     return col2im(dcols, x.shape, kernel_size, strides), dkernel, dbias

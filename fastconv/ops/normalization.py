@@ -9,13 +9,14 @@ Every function raises TypeError for dtypes other than one of float32 and float64
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv import _kernels
 from fastconv.ops import _checks
-from fastconv.ops.activation import LINEAR, Activation, resolve
+from fastconv.ops.activation import LINEAR, NAMES, RECTIFIERS, Activation, Resolved, resolve
 from fastconv.ops.geometry import integer
 
 
@@ -31,8 +32,9 @@ def batch_norm(
     mean, variance = _kernels.empty(x.shape[-1:], x.dtype), _kernels.empty(x.shape[-1:], x.dtype)
     gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)
     finish = LINEAR if activation is None else resolve(activation, x.shape[-1], x.dtype)
-    _kernels.batch_norm_statistics(x, mean, variance)
-    return _normalised(x, gamma, beta, mean, variance, epsilon, finish), mean, variance
+    y = _kernels.empty(x.shape, x.dtype)
+    _kernels.batch_norm(x, gamma, beta, epsilon, finish, mean, variance, y)
+    return y, mean, variance
 
 
 def batch_norm_inference(
@@ -49,24 +51,49 @@ def batch_norm_inference(
     gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)
     mean, variance = _statistics(x, moving_mean, moving_variance)
     finish = LINEAR if activation is None else resolve(activation, x.shape[-1], x.dtype)
-    return _normalised(x, gamma, beta, mean, variance, epsilon, finish)
+    y = _kernels.empty(x.shape, x.dtype)
+    _kernels.batch_norm_apply(x, mean, variance, gamma, beta, epsilon, finish, y)
+    return y
 
 
 def batch_norm_backward(
-    dy: Any, x: Any, gamma: Any, mean: Any, variance: Any, epsilon: float = 1e-3
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: float = 1e-3,
+    activation: Activation = None,
+    beta: Any = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients ``dx``, ``dgamma`` (C,) and ``dbeta`` (C,) of :func:`batch_norm`; its statistics depend on ``x``.
 
-    ``dx = gamma / sqrt(variance + epsilon) * (dy - mean(dy) - x_hat * mean(dy * x_hat))``
+    ``dx = gamma / sqrt(variance + epsilon) * (dz - mean(dz) - x_hat * mean(dz * x_hat))``, where ``dz`` is ``dy``
+    through the ``activation``: None, ``"relu"``, ``"relu6"`` or ``("leaky_relu", slope >= 0)``. Only an activation
+    needs ``beta``.
+
+    Raises:
+        ValueError: an activation that is none of these.
     """
-    return _backward(True, dy, x, gamma, mean, variance, epsilon)
+    return _backward(True, dy, x, (gamma, beta, mean, variance), epsilon, activation, True)
 
 
 def batch_norm_inference_backward(
-    dy: Any, x: Any, gamma: Any, moving_mean: Any, moving_variance: Any, epsilon: float = 1e-3
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients ``dx``, ``dgamma`` (C,) and ``dbeta`` (C,) where the statistics are constants."""
-    return _backward(False, dy, x, gamma, moving_mean, moving_variance, epsilon)
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    moving_mean: Any,
+    moving_variance: Any,
+    epsilon: float = 1e-3,
+    activation: Activation = None,
+    beta: Any = None,
+    need_weights: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Gradients ``dx``, ``dgamma`` (C,) and ``dbeta`` (C,) where the statistics are constants.
+
+    Without ``need_weights`` the last two are None. The others are those of :func:`batch_norm_backward`.
+    """
+    return _backward(False, dy, x, (gamma, beta, moving_mean, moving_variance), epsilon, activation, need_weights)
 
 
 def local_response_norm(
@@ -126,26 +153,33 @@ def _statistics(x: np.ndarray, mean: Any, variance: Any) -> tuple[np.ndarray, np
     return mean, variance
 
 
-def _normalised(
-    x: np.ndarray, gamma: Any, beta: Any, mean: np.ndarray, variance: np.ndarray, epsilon: float, finish: Any
-) -> np.ndarray:
-    y = _kernels.empty(x.shape, x.dtype)
-    _kernels.batch_norm_apply(x, mean, variance, gamma, beta, epsilon, finish, y)
-    return y
-
-
 def _backward(
-    training: bool, dy: Any, x: Any, gamma: Any, mean: Any, variance: Any, epsilon: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    training: bool, dy: Any, x: Any, channels: Sequence[Any], epsilon: Any, activation: Activation, need_weights: bool
+) -> tuple[np.ndarray, Any, Any]:
+    """``channels``: gamma, beta, mean and variance."""
+    gamma, beta, mean, variance = channels
     x = _features(x, "x")
     dy = _checks.array(dy, "dy", None, x)
     _checks.expect_shape(dy, x.shape, "dy", "the shape of x")
-    gamma, _, epsilon = _checked(x, gamma, None, epsilon)
+    gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)
     mean, variance = _statistics(x, mean, variance)
+    through = LINEAR if activation is None else _rectifier(activation, x)
     dx = _kernels.empty(x.shape, x.dtype)
-    dgamma, dbeta = _kernels.empty(mean.shape, x.dtype), _kernels.empty(mean.shape, x.dtype)
-    _kernels.batch_norm_backward(training, dy, x, gamma, mean, variance, epsilon, dx, dgamma, dbeta)
+    dgamma = dbeta = None
+    if need_weights:
+        dgamma, dbeta = _kernels.empty(mean.shape, x.dtype), _kernels.empty(mean.shape, x.dtype)
+    _kernels.batch_norm_backward(training, dy, x, gamma, beta, mean, variance, epsilon, through, dx, dgamma, dbeta)
     return dx, dgamma, dbeta
+
+
+def _rectifier(activation: Activation, x: np.ndarray) -> Resolved:
+    resolved = resolve(activation, x.shape[-1], x.dtype)
+    if NAMES[resolved[0]] not in RECTIFIERS or resolved[1] < 0:
+        raise ValueError(
+            f"activation {activation!r} has no gradient here: it must be None or one of {', '.join(RECTIFIERS)}, with "
+            "a slope of at least 0"
+        )
+    return resolved
 
 
 def _lrn_parameters(depth_radius: Any, bias: Any, alpha: Any, beta: Any) -> tuple[int, float, float, float]:

@@ -93,8 +93,12 @@ def conv2d_transpose_backward(
     output_padding: PairLike | None = None,
     dilation_rate: PairLike = 1,
     need_dx: bool = True,
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Gradients of :func:`conv2d_transpose`: dx of x's shape or None, dkernel of kernel's, dbias (filters,)."""
+    need_weights: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Gradients of :func:`conv2d_transpose`: dx of x's shape, dkernel of kernel's, dbias (filters,).
+
+    dx is None unless ``need_dx``, the other two unless ``need_weights``.
+    """
     x = _checks.image(x, "x")
     kernel = _checks.array(kernel, "kernel", 4, x)
     dy = _checks.array(dy, "dy", 4, x)
@@ -104,6 +108,8 @@ def conv2d_transpose_backward(
     if need_dx:
         dx = _kernels.empty(x.shape, x.dtype)
         _kernels.conv2d_forward(p.geometry, None, dy, kernel, None, resolve(None, 1, x.dtype), dx)
+    if not need_weights:
+        return dx, None, None
     dkernel = _kernels.empty(kernel.shape, x.dtype)
     _kernels.conv2d_backward_weights(p.geometry, None, dy, x, dkernel, None)
     dbias = _kernels.empty((kernel.shape[2],), x.dtype)

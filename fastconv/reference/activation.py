@@ -48,9 +48,14 @@ def prelu(x: Array, alpha: Array) -> Array:
     return np.where(x > 0, x, alpha * x)
 
 
-def prelu_backward(dy: Array, x: Array, alpha: Array) -> tuple[Array, Array]:
-    """Gradients ``dx`` (x's shape) and ``dalpha`` (alpha's shape: summed over the batch and every shared axis)."""
+def prelu_backward(dy: Array, x: Array, alpha: Array, need_weights: bool = True) -> tuple[Array, Array | None]:
+    """Gradients ``dx`` (x's shape) and ``dalpha`` (alpha's shape: summed over the batch and every shared axis).
+
+    Without ``need_weights`` dalpha is None.
+    """
     dx = np.where(x > 0, dy, alpha * dy)
+    if not need_weights:
+        return dx, None
     dalpha = np.where(x > 0, dy.dtype.type(0), dy * x)
     missing = dalpha.ndim - alpha.ndim
     shared = tuple(missing + axis for axis, size in enumerate(alpha.shape) if size == 1)

@@ -22,14 +22,21 @@ def locally_connected2d(
 
 
 def locally_connected2d_backward(
-    dy: Array, x: Array, kernel: Array, kernel_size: IntOrPair, strides: IntOrPair = 1, need_dx: bool = True
-) -> tuple[Array | None, Array, Array]:
-    """Gradients ``dx`` (None unless ``need_dx``), ``dkernel`` (kernel's shape) and ``dbias`` (OH, OW, filters)."""
+    dy: Array,
+    x: Array,
+    kernel: Array,
+    kernel_size: IntOrPair,
+    strides: IntOrPair = 1,
+    need_dx: bool = True,
+    need_weights: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients ``dx``, ``dkernel`` (kernel's shape) and ``dbias`` (OH, OW, filters); None what is not needed."""
     n = x.shape[0]
     oh, ow, taps, _ = kernel.shape
     cols = im2col(x, kernel_size, strides).reshape(n, oh, ow, taps)
-    dkernel = np.einsum("npqt,npqf->pqtf", cols, dy)
-    dbias = dy.sum(axis=0)
+    dkernel, dbias = None, None
+    if need_weights:
+        dkernel, dbias = np.einsum("npqt,npqf->pqtf", cols, dy), dy.sum(axis=0)
     if not need_dx:
         return None, dkernel, dbias
     dcols = np.einsum("npqf,pqtf->npqt", dy, kernel).reshape(n * oh * ow, taps)

@@ -4,9 +4,12 @@ S. Ioffe, C. Szegedy, "Batch Normalization" (ICML 2015); A. Krizhevsky, I. Sutsk
 Classification with Deep Convolutional Neural Networks" (NeurIPS 2012), section 3.3.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from fastconv.reference.activation import Activation, activate
+from fastconv.reference.activation import Activation, activate, activation_backward
 from fastconv.reference.geometry import Array
 
 
@@ -36,13 +39,32 @@ def batch_norm(
     return batch_norm_inference(x, gamma, beta, mean, variance, epsilon, activation), mean, variance
 
 
+def _through(activation: Activation, dy: Array, x: Array, channels: Sequence[Any], epsilon: float) -> Array:
+    """``dy`` before the activation; ``channels``: gamma, beta, mean and variance."""
+    if activation is None:
+        return dy
+    gamma, beta, mean, variance = channels
+    return activation_backward(
+        dy, batch_norm_inference(x, gamma, beta, mean, variance, epsilon, activation), activation
+    )
+
+
 def batch_norm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float = 1e-3
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float = 1e-3,
+    activation: Activation = None,
+    beta: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gradients ``dx``, ``dgamma`` (C,) and ``dbeta`` (C,); mean and variance depend on ``x``, as in training.
 
-    ``dx = gamma / sqrt(variance + epsilon) * (dy - mean(dy) - x_hat * mean(dy * x_hat))``
+    ``dx = gamma / sqrt(variance + epsilon) * (dz - mean(dz) - x_hat * mean(dz * x_hat))``, where ``dz`` is ``dy``
+    through the activation.
     """
+    dy = _through(activation, dy, x, (gamma, beta, mean, variance), epsilon)
     axes = tuple(range(x.ndim - 1))
     count = max(x.size // x.shape[-1], 1)
     inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))
@@ -68,13 +90,23 @@ def batch_norm_inference(
 
 
 def batch_norm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, moving_mean: Array, moving_variance: Array, epsilon: float = 1e-3
-) -> tuple[Array, Array, Array]:
-    """Gradients ``dx``, ``dgamma`` and ``dbeta`` where the statistics are constants."""
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    moving_mean: Array,
+    moving_variance: Array,
+    epsilon: float = 1e-3,
+    activation: Activation = None,
+    beta: Array | None = None,
+    need_weights: bool = True,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients ``dx``, ``dgamma`` and ``dbeta`` (or None) where the statistics are constants."""
+    dy = _through(activation, dy, x, (gamma, beta, moving_mean, moving_variance), epsilon)
     axes = tuple(range(x.ndim - 1))
     inverse = 1 / np.sqrt(moving_variance + x.dtype.type(epsilon))
     dgamma = (dy * (x - moving_mean) * inverse).sum(axis=axes)
-    return dy * (inverse if gamma is None else gamma * inverse), dgamma, dy.sum(axis=axes)
+    dx = dy * (inverse if gamma is None else gamma * inverse)
+    return (dx, dgamma, dy.sum(axis=axes)) if need_weights else (dx, None, None)
 
 
 def _sum_of_neighbours(x: Array, radius: int) -> Array:

@@ -83,8 +83,9 @@ def conv2d_transpose_backward(
     output_padding: IntOrPair | None = None,
     dilation_rate: IntOrPair = 1,
     need_dx: bool = True,
-) -> tuple[Array | None, Array, Array]:
-    """Gradients ``dx`` (x's shape; None unless ``need_dx``), ``dkernel`` (kernel's shape) and ``dbias`` (filters,)."""
+    need_weights: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients ``dx`` (x's shape), ``dkernel`` (kernel's shape) and ``dbias`` (filters,); None what is not needed."""
     n, h, w, _ = x.shape
     kh, kw, filters, _ = kernel.shape
     stride, dilation = pair(strides), pair(dilation_rate)
@@ -98,7 +99,8 @@ def conv2d_transpose_backward(
         stamped = full[:, rows, columns]  # (N, H, W, filters)
         dx += stamped @ kernel[i, j]
         dkernel[i, j] = np.einsum("nhwf,nhwc->fc", stamped, x)
-    return (dx if need_dx else None), dkernel, dy.sum(axis=(0, 1, 2))
+    weights = (dkernel, dy.sum(axis=(0, 1, 2))) if need_weights else (None, None)
+    return (dx if need_dx else None, *weights)
 
 
 def _full_size(size: Pair, window: Pair, stride: Pair, at_least: Pair) -> Pair:
