@@ -3,18 +3,35 @@
 
 #include "fastconv.h"
 
-enum { IMPLICIT_GEMM, IM2COL, NAIVE, ALGORITHMS };
+enum { DEPTHWISE, GROUPED, IMPLICIT_GEMM, IM2COL, NAIVE, ALGORITHMS };
 
 static const char *no_rule(const fc_conv2d *d, fc_pass pass) {
   (void)d, (void)pass;
   return NULL;
 }
 
-/* In the order in which "auto" asks: the first that does not refuse runs. The last one serves everything. */
+static const char *not_depthwise(const fc_conv2d *d, fc_pass pass) {
+  (void)pass;
+  return d->G == d->C ? NULL : "it wants as many groups as channels";
+}
+
+static const char *not_grouped(const fc_conv2d *d, fc_pass pass) {
+  (void)pass;
+  return d->G > 1 ? NULL : "it wants more than one group";
+}
+
+/* Wider groups than this fill a vector of their own, and implicit GEMM is faster. */
+static int pays(const fc_conv2d *d, int algorithm) {
+  return algorithm != GROUPED || (d->C <= 8 * d->G && d->K <= 8 * d->G);
+}
+
+/* In the order in which "auto" asks: the first that does not refuse and pays runs. The last one serves everything. */
 static const struct {
   const char *name;
   const char *(*refusal)(const fc_conv2d *d, fc_pass pass);
 } algorithms[ALGORITHMS] = {
+    [DEPTHWISE] = {"depthwise", not_depthwise},
+    [GROUPED] = {"grouped", not_grouped},
     [IMPLICIT_GEMM] = {"implicit_gemm", no_rule},
     [IM2COL] = {"im2col", no_rule},
     [NAIVE] = {"naive", no_rule},
@@ -40,7 +57,7 @@ static int choose(const fc_conv2d *d, fc_pass pass, const char *name) {
     return i >= 0 && !algorithms[i].refusal(d, pass) ? i : -1;
   }
   int i = 0;
-  while (algorithms[i].refusal(d, pass)) i++;
+  while (algorithms[i].refusal(d, pass) || !pays(d, i)) i++;
   return i;
 }
 
@@ -51,6 +68,10 @@ fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorith
   if (!fc_in_tile(e->kind)) first.kind = FC_LINEAR;
   fc_status status = FC_UNSUPPORTED;
   switch (choose(d, FC_FORWARD, algorithm)) {
+    case DEPTHWISE:
+    case GROUPED:
+      status = k->conv2d_forward_grouped(d, x, w, &first, y);
+      break;
     case IMPLICIT_GEMM:
       status = k->conv2d_forward_implicit_gemm(d, x, w, &first, y);
       break;
@@ -70,6 +91,9 @@ fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *al
                                   void *dx) {
   const fc_kernels *k = fc_table(t);
   switch (choose(d, FC_BACKWARD_DATA, algorithm)) {
+    case DEPTHWISE:
+    case GROUPED:
+      return k->conv2d_backward_data_grouped(d, dy, w, dx);
     case IMPLICIT_GEMM:
       return k->conv2d_backward_data_implicit_gemm(d, dy, w, dx);
     case IM2COL:
@@ -96,6 +120,8 @@ static fc_status weights(const fc_conv2d *d, const fc_kernels *k, const char *al
 fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
                                      const void *dy, void *dw, void *db) {
   const fc_kernels *k = fc_table(t);
+  int i = choose(d, FC_BACKWARD_WEIGHTS, algorithm);
+  if (i == DEPTHWISE || i == GROUPED) return k->conv2d_backward_weights_grouped(d, x, dy, dw, db);
   fc_status status = weights(d, k, algorithm, x, dy, dw);
   if (status == FC_OK && db) status = k->column_sums(d->N * d->OH * d->OW, d->K, d->y_pitch, dy, db);
   return status;

@@ -14,12 +14,17 @@
     (const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y))                                 \
   X(fc_status, conv2d_forward_implicit_gemm,                                                                           \
     (const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y))                                 \
+  X(fc_status, conv2d_forward_grouped,                                                                                 \
+    (const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y))                                 \
   X(fc_status, conv2d_backward_data_naive, (const fc_conv2d *d, const void *dy, const void *w, void *dx))              \
   X(fc_status, conv2d_backward_data_im2col, (const fc_conv2d *d, const void *dy, const void *w, void *dx))             \
   X(fc_status, conv2d_backward_data_implicit_gemm, (const fc_conv2d *d, const void *dy, const void *w, void *dx))      \
+  X(fc_status, conv2d_backward_data_grouped, (const fc_conv2d *d, const void *dy, const void *w, void *dx))            \
   X(fc_status, conv2d_backward_weights_naive, (const fc_conv2d *d, const void *x, const void *dy, void *dw))           \
   X(fc_status, conv2d_backward_weights_im2col, (const fc_conv2d *d, const void *x, const void *dy, void *dw))          \
   X(fc_status, conv2d_backward_weights_implicit_gemm, (const fc_conv2d *d, const void *x, const void *dy, void *dw))   \
+  X(fc_status, conv2d_backward_weights_grouped,                                                                        \
+    (const fc_conv2d *d, const void *x, const void *dy, void *dw, void *db))                                           \
   X(fc_status, column_sums, (int64_t rows, int64_t K, int64_t pitch, const void *dy, void *db))                        \
   X(fc_status, activate, (int64_t rows, int64_t K, const fc_epilogue *e, const void *x, void *y))                      \
   X(fc_status, activation_backward,                                                                                    \

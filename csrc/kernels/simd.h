@@ -97,6 +97,15 @@ FC_INLINE vec shuffle(vec a, vec b, ivec index) {
 #endif
 }
 
+/* Lane l of the result is lane index[l] of a. */
+FC_INLINE vec permute(vec a, ivec index) {
+#if defined(__clang__)
+  return shuffle(a, a, index);
+#else
+  return __builtin_shuffle(a, index);
+#endif
+}
+
 /* VL rows of VL lanes become their transpose: blocks of 1, 2, 4 ... lanes swap across the diagonal. */
 FC_INLINE void transpose(vec *row) {
 #pragma GCC unroll 4
