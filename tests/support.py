@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastconv import ops, reference
+from fastconv import _kernels, ops, reference
+from fastconv.ops.convolution import plan
 
 Array = np.ndarray[Any, Any]
 
@@ -17,6 +18,9 @@ Array = np.ndarray[Any, Any]
 TOLERANCE = {"float64": 1e-10, "float32": 3e-5}
 #: From one channel to twice the widest vector (16 float32 lanes) and one more: every tail length.
 TAIL_CHANNELS = range(1, 34)
+
+#: Algorithms that want groups refuse all else.
+FOR_GROUPS = ("depthwise", "grouped")
 
 both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 both_implementations = pytest.mark.parametrize("impl", [ops, reference], ids=["ops", "reference"])
@@ -96,6 +100,14 @@ class ConvCase:
     @property
     def window(self) -> tuple[int, int]:
         return (self.kernel[0] - 1) * self.dilation[0] + 1, (self.kernel[1] - 1) * self.dilation[1] + 1
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Those that serve all three passes; the others refuse."""
+        kernel_shape = (*self.kernel, self.channels // self.groups, self.filters)
+        numbers = plan(self.input_shape, kernel_shape, **self.arguments).geometry
+        names = ops.conv2d_algorithms()
+        return [a for a in names if a == "auto" or not any(_kernels.conv2d_refusal(numbers, i, a) for i in range(3))]
 
     def arrays(self, make: Any, seed: int, dtype: str) -> tuple[Array, Array, Array]:
         """x, kernel, bias from ``make(rng, shape, dtype)``."""

@@ -39,8 +39,9 @@ def test_every_op_on_one_to_three_threads(call: OpCall, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("algorithm", ops.conv2d_algorithms())
-@pytest.mark.parametrize("case", LARGE, ids=str)
+@pytest.mark.parametrize(
+    ("case", "algorithm"), [(case, name) for case in LARGE for name in case.algorithms], ids=lambda value: str(value)
+)
 def test_every_convolution_on_one_to_three_threads(case: ConvCase, algorithm: str, dtype: str) -> None:
     x, kernel, bias = case.arrays(randn, seed=1, dtype=dtype)
     results = []
