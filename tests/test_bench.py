@@ -9,9 +9,9 @@ from fastconv.bench import mnist_epoch
 
 def test_mnist_epoch_prints_medians_and_a_ratio(capsys):
     pytest.importorskip("torch", reason="needs torch==2.13.0")
-    assert mnist_epoch.main(["--images", "256", "--batch-size", "32", "--rounds", "2"]) == 0
+    assert mnist_epoch.main(["--images", "64", "--batch-size", "8", "--rounds", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "one epoch of 256 digits" in printed
+    assert "one epoch of 64 digits" in printed
     assert len(re.findall(r"median of 2: [\d.]+ to [\d.]+ s", printed)) == 3
     assert float(re.search(r"fastconv is ([\d.]+) times", printed).group(1)) > 0
 

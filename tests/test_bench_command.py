@@ -122,7 +122,10 @@ def test_an_algorithm_that_cannot_serve_a_layer_is_a_note(monkeypatch):
     (row,) = conv.compare([layer], ["forward"], options)
     assert [*row.samples] == ["fastconv", "fastconv cached"]
     assert row.notes == ["only on Sundays"]
-    assert list(conv.compare([layer], ["forward"], rows.Options((), ("sunday",), rounds=1))) == []
+    skipped = []
+    assert list(conv.compare([layer], ["forward"], rows.Options((), ("sunday",), rounds=1), None, skipped)) == []
+    assert skipped == ["lenet conv2, forward: only on Sundays"]
+    assert run("conv", "--net", "lenet", "--batch", "1", "--algorithm", "sunday", "--peer", "none", *ROUGH) == 0
 
 
 def test_ops(tmp_path, capsys, monkeypatch):
@@ -212,7 +215,7 @@ def test_summary_is_a_markdown_table(monkeypatch, capsys, tmp_path):
 
 def test_summary_refuses_wrong_results():
     row = rows.Row("a", "b", "forward", 1.0, "GFLOP/s", {}, notes=["WRONG: y differs"])
-    with pytest.raises(ArithmeticError, match="y differs"):
+    with pytest.raises(rows.DisagreementError, match="y differs"):
         summary._check([row])
 
 
@@ -281,7 +284,8 @@ def test_a_wrong_peer_is_seen():
     everybody = peers.contestants(problem, ["torch"])
     assert rows.disagreements(everybody, 1e-4) == []
     liar = rows.Contestant(lambda: None, lambda _: {"y": problem.dy})
-    (line,) = rows.disagreements({"fastconv": everybody["fastconv"], "liar": liar}, 1e-4)
+    everybody["liar"] = liar
+    (line,) = rows.disagreements({name: everybody[name] for name in ("fastconv", "liar")}, 1e-4)
     assert line.startswith("WRONG: y of liar")
     nothing = rows.Contestant(lambda: None, lambda _: {"y": problem.dy * np.nan})
     assert len(rows.disagreements({"fastconv": everybody["fastconv"], "liar": nothing}, 1e-4)) == 1
@@ -321,6 +325,13 @@ def test_page_faults_are_counted():
 
     sample = timing.measure({"touch": touch}, rounds=3, turn=0.0)["touch"]
     assert sample.page_faults >= 0.9 * pages / 512  # at least a fault a huge page
+
+
+def test_wrong_results_are_exit_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(conv, "TOLERANCE", {"float32": -1.0})
+    options = ("--net", "lenet", "--layer", "conv2", "--batch", "1", "--pass", "forward", *ROUGH)
+    assert run("conv", *options) == 1
+    assert "WRONG: y of torch NCHW differs from that of fastconv" in capsys.readouterr().out
 
 
 def test_pictures_have_labels():

@@ -109,17 +109,21 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Set threads and instruction set, run a subcommand; a wrong name ends with a line and exit code 2."""
+    """Set threads and instruction set, run a subcommand.
+
+    A wrong name ends with a line and exit code 2, results of a peer that disagree with ours with exit code 1.
+    """
     from .layers import UsageError
     from .machine import set_isa, set_threads
+    from .rows import DisagreementError
 
     try:
         set_isa(arguments.isa)
         set_threads(arguments.threads)
         return int(arguments.bench(arguments))
-    except UsageError as error:
+    except (UsageError, DisagreementError) as error:
         print(f"fastconv bench: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -147,6 +151,11 @@ def _collected(rows: Iterable[Row]) -> list[Row]:
         if sys.stderr.isatty():
             print(f"{len(found)} measured: {row.title:60}\r", end="", file=sys.stderr, flush=True)
     return found
+
+
+def _verdict(rows: list[Row]) -> int:
+    """The exit code: 1 if somebody computed something else."""
+    return int(any(row.wrong for row in rows))
 
 
 def _heading(dtype: str = "float32") -> None:
@@ -179,11 +188,14 @@ def _conv(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     peak = machine.Peak(options.dtype)
     _heading(options.dtype)
-    rows = _collected(conv.compare(found, _passes(arguments), options, peak))
+    skipped: list[str] = []
+    rows = _collected(conv.compare(found, _passes(arguments), options, peak, skipped))
     report.print_rows(rows, peak.flops)
-    _write(arguments, "conv", rows, fma_peak=peak.flops, dtype=options.dtype)
-    _draw(arguments, "bars", rows, peak.flops)
-    return 0
+    print("".join(f"{line}\n" for line in skipped), end="")
+    _write(arguments, "conv", rows, fma_peak=peak.flops, dtype=options.dtype, skipped=skipped)
+    if rows:
+        _draw(arguments, "bars", rows, peak.flops)
+    return _verdict(rows)
 
 
 def _ops(arguments: argparse.Namespace) -> int:
@@ -196,7 +208,7 @@ def _ops(arguments: argparse.Namespace) -> int:
     report.print_rows(rows, memory)
     _write(arguments, "ops", rows, memory_bandwidth=memory)
     _draw(arguments, "bars", rows, memory)
-    return 0
+    return _verdict(rows)
 
 
 def _net(arguments: argparse.Namespace) -> int:
@@ -214,7 +226,7 @@ def _net(arguments: argparse.Namespace) -> int:
     report.print_nets(rows)
     _write(arguments, "net", rows)
     _draw(arguments, "bars", rows)
-    return 0
+    return _verdict(rows)
 
 
 def _roofline(arguments: argparse.Namespace) -> int:
@@ -229,7 +241,7 @@ def _roofline(arguments: argparse.Namespace) -> int:
     report.print_roofline(rows, ceilings)
     _write(arguments, "roofline", rows, ceilings=vars(ceilings))
     _draw(arguments, "roof", rows, ceilings)
-    return 0
+    return _verdict(rows)
 
 
 def _scaling(arguments: argparse.Namespace) -> int:
@@ -245,7 +257,7 @@ def _scaling(arguments: argparse.Namespace) -> int:
     report.print_scaling(rows)
     _write(arguments, "scaling", rows, threads=counts)
     _draw(arguments, "scaling", rows)
-    return 0
+    return _verdict(rows)
 
 
 def _summary(arguments: argparse.Namespace) -> int:

@@ -25,12 +25,17 @@ def check_algorithms(names: Iterable[str]) -> None:
 
 
 def compare(
-    layers: Iterable[ConvLayer], passes: Iterable[str], options: Options, peak: Peak | None = None
+    layers: Iterable[ConvLayer],
+    passes: Iterable[str],
+    options: Options,
+    peak: Peak | None = None,
+    skipped: list[str] | None = None,
 ) -> Iterator[Row]:
     """Measure every layer in every pass; a row as soon as it is there.
 
     Layers that read images have no gradient of the input in training: their backward data is left out, unless it is
-    the only thing that was asked for. ``peak`` looks at the machine before every row.
+    the only thing that was asked for. ``peak`` looks at the machine before every row. ``skipped`` gets a line about
+    every layer that no algorithm serves.
     """
     passes = list(passes)
     for layer in layers:
@@ -39,13 +44,19 @@ def compare(
                 continue
             if peak is not None:
                 peak.look()
-            row = measure_layer(Problem.of(layer, which, options.dtype), options)
-            if row is not None:
-                yield row
+            try:
+                yield measure_layer(Problem.of(layer, which, options.dtype), options)
+            except RefusedError as error:
+                if skipped is not None:
+                    skipped.append(f"{layer.title}, {which.replace('_', ' ')}: {error}")
 
 
-def measure_layer(problem: Problem, options: Options) -> Row | None:
-    """One row, or None if no algorithm serves this layer. One of several that cannot is left out, with a note."""
+class RefusedError(ValueError):
+    """No algorithm that was asked for serves this layer."""
+
+
+def measure_layer(problem: Problem, options: Options) -> Row:
+    """One row. An algorithm that cannot serve this layer is left out, with a note; RefusedError if none can."""
     algorithms, notes = [], []
     for name in options.algorithms:
         try:
@@ -54,7 +65,7 @@ def measure_layer(problem: Problem, options: Options) -> Row | None:
         except ValueError as error:
             notes.append(str(error))
     if not algorithms:
-        return None
+        raise RefusedError("; ".join(notes))
     everybody = contestants(problem, options.peers, algorithms)
     notes += disagreements(everybody, TOLERANCE[options.dtype])
     samples = measure(

@@ -19,16 +19,15 @@ from fastconv.bench.timing import take_turns
 #: (M, K, N): (M, K) times (K, N)
 SHAPES = ((1024, 1024, 1024), (512, 512, 512), (50176, 27, 32), (2704, 256, 48), (64, 576, 64))
 _PAUSE = 0.2  # seconds; OpenBLAS' threads spin for about a tenth
-_FLOP = 2e10  # a turn does so many, in as many products as that takes
 
 
-def compare(m: int, k: int, n: int, rounds: int) -> tuple[float, float]:
-    """GFLOP/s of fastconv and of NumPy for one product, by the median of ``rounds`` turns."""
+def compare(m: int, k: int, n: int, rounds: int, work: float = 2e10) -> tuple[float, float]:
+    """GFLOP/s of fastconv and of NumPy for one product, by the median of ``rounds`` turns of ``work`` FLOP each."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((k, n), dtype=np.float32)
     out = np.empty((m, n), np.float32)
     np.testing.assert_allclose(fc.ops.matmul(a, b), a @ b, rtol=1e-3, atol=1e-3)
-    repeats = math.ceil(_FLOP / (2 * m * k * n))
+    repeats = math.ceil(work / (2 * m * k * n))
 
     def ours() -> None:
         for _ in range(repeats):

@@ -35,8 +35,9 @@ def save(figure: Figure, path: Path) -> None:
         raise UsageError(f"cannot write {path}: {error}") from error
 
 
-def _colour(name: str, names: Sequence[str]) -> str:
-    return _COLOURS.get(name) or _OTHERS[list(names).index(name) % len(_OTHERS)]
+def _colour(name: str) -> str:
+    """Of an algorithm by name: any, but always the same."""
+    return _COLOURS.get(name) or _OTHERS[sum(name.encode()) % len(_OTHERS)]
 
 
 def bars(rows: Sequence[Row], limit: float | None = None) -> Figure:
@@ -48,10 +49,13 @@ def bars(rows: Sequence[Row], limit: float | None = None) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(passes), squeeze=False)[0]
     for ax, which in zip(panels, passes, strict=True):
-        _bars_of_a_pass(ax, [row for row in rows if row.which == which], names, limit)
+        some = [row for row in rows if row.which == which]
+        _bars_of_a_pass(ax, some, [name for name in names if any(name in row.samples for row in some)], limit)
         ax.set_title(words(which), fontsize=11)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9)
+    legends = [ax.get_legend_handles_labels() for ax in panels]
+    handles = {label: handle for found, labels in legends for handle, label in zip(found, labels, strict=True)}
+    keywords = {"ncols": len(handles), "frameon": False, "fontsize": 9}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", **keywords)
     return figure
 
 
@@ -60,7 +64,7 @@ def _bars_of_a_pass(ax: Axes, rows: Sequence[Row], names: Sequence[str], limit: 
     for i, name in enumerate(names):
         present = [(y, _length(row, name)) for y, row in enumerate(rows) if name in row.samples]
         ys, widths = [y + (i - (len(names) - 1) / 2) * height for y, _ in present], [rate for _, rate in present]
-        ax.barh(ys, widths, height, color=_colour(name, names), label=name)
+        ax.barh(ys, widths, height, color=_colour(name), label=name)
     unit = rows[0].unit
     ends = [max(_length(row, name) for name in row.samples) for row in rows]
     end = max(ends)
@@ -92,7 +96,7 @@ def roof(rows: Sequence[Row], ceilings: roofline.Ceilings) -> Figure:
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     ax = figure.subplots()
     places = [roofline.intensity(row) for row in rows]
-    low, high = min([*places, 4.0]) / 2, max([*places, 64.0]) * 2
+    low, high = min([*places, ceilings.peak / ceilings.cache]) / 2, 2 * max([*places, ceilings.peak / ceilings.memory])
     x = np.geomspace(low, high, 200)
     for speed, label, style in (
         (ceilings.cache, f"level 2 caches {ceilings.cache / 1e9:.0f} GB/s", ":"),

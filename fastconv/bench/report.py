@@ -49,18 +49,24 @@ def rate_table(rows: Sequence[Row], limit: float) -> str:
     """A line a row: our milliseconds, what everybody does a second, our share of the limit, ratio, page faults."""
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
     share = "% peak" if rows[0].unit == "GFLOP/s" else "% memory"
-    lines = [["layer", "shape", "pass", "ms", *names, share, "ratio", "faults"]]
+    infer = ["infer"] if any(row.inference_ratio for row in rows) else []
+    lines = [["layer", "shape", "pass", "ms", *names, share, "ratio", *infer, "faults"]]
     for row in rows:
         rates = [number(row.rate(name)) if name in row.samples else "-" for name in names]
         lines.append(
             [
                 *(row.title, row.shape, words(row.which), f"{1e3 * row.seconds:.3g}", *rates),
                 f"{100 * row.rate() * 1e9 / limit:.0f}",
-                "-" if row.ratio is None else f"{row.ratio:.2f}",
+                _ratio(row.ratio),
+                *(_ratio(row.inference_ratio) for _ in infer),
                 f"{row.samples[row.ours].page_faults:.0f}",
             ]
         )
     return "\n".join(aligned(lines, left=3))
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def number(value: float) -> str:
@@ -104,6 +110,8 @@ def print_rows(rows: Sequence[Row], limit: float) -> None:
     unit = rows[0].unit
     what = f"FMA peak of these threads: {limit / 1e9:.0f}" if unit == "GFLOP/s" else f"triad: {limit / 1e9:.1f}"
     print(f"\nColumns of names: {unit} ({what} {unit}). ratio: to PyTorch's faster layout, above 1 fastconv is faster.")
+    if any(row.inference_ratio for row in rows):
+        print("infer: fastconv cached (a layer that keeps its weights prepared) to the fastest of all peers.")
     print("faults: page faults a call of ours.")
     for which, figures in summary(rows).items():
         line = f"{words(which)}: geometric mean of {figures['layers']}: {figures['geometric_mean']:.2f}"
@@ -120,9 +128,8 @@ def print_nets(rows: Sequence[Row]) -> None:
     for row in rows:
         rates = [f"{row.rate(name):,.1f}" for name in names]
         faults = [f"{row.samples[name].page_faults:,.0f}" for name in names]
-        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         batch = row.shape.removeprefix("batch ")
-        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, ratio, *faults])
+        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, _ratio(row.ratio), *faults])
     print("\n".join(aligned(lines, left=3)))
     print("\nColumns of names: images/s. ratio: to PyTorch's faster layout. faults: page faults a step. ms: ours.")
     print_notes(rows)
@@ -205,6 +212,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "geometry": geometry,
         "contestants": contestants,
         "ratio": row.ratio,
+        "inference_ratio": row.inference_ratio,
         "notes": row.notes,
     }
 

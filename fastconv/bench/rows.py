@@ -15,6 +15,10 @@ from fastconv.bench.timing import Samples
 Results = dict[str, np.ndarray]
 
 
+class DisagreementError(ArithmeticError):
+    """A peer computed something else than fastconv: times are not worth comparing."""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """``run()`` is what is timed; ``results(run())`` its outputs by name, in fastconv's layouts."""
@@ -76,6 +80,18 @@ class Row:
         best = self.fastest("torch")
         return None if best is None else self.samples[best].median / self.seconds
 
+    @property
+    def inference_ratio(self) -> float | None:
+        """How many times as fast a layer with prepared weights is as the fastest of all peers; None without any."""
+        peers = [samples.median for name, samples in self.samples.items() if not name.startswith("fastconv")]
+        cached = self.samples.get("fastconv cached")
+        return None if cached is None or not peers else min(peers) / cached.median
+
+    @property
+    def wrong(self) -> list[str]:
+        """The notes about results that disagree."""
+        return [note for note in self.notes if note.startswith("WRONG")]
+
 
 def disagreements(everybody: dict[str, Contestant], tolerance: float) -> list[str]:
     """A line about every result that is further from the first contestant's than so much of its largest magnitude."""
@@ -88,7 +104,5 @@ def disagreements(everybody: dict[str, Contestant], tolerance: float) -> list[st
             scale = max(float(np.abs(want[key]).max(initial=0)), 1e-30)
             error = float(np.abs(value - want[key]).max(initial=0)) / scale
             if not error <= tolerance:  # NaN is not
-                found.append(
-                    f"WRONG: {key} of {name} differs from {next(iter(everybody))} by {error:.1e} of the largest"
-                )
+                found.append(f"WRONG: {key} of {name} differs from that of {next(iter(everybody))} by {error:.1e}")
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fastconv.bench import conv, gemm, layers, mnist_epoch, nets, ops
 from fastconv.bench.report import geometric_mean, number, words
-from fastconv.bench.rows import Options, Row
+from fastconv.bench.rows import DisagreementError, Options, Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def measure_all(quick: bool = False) -> list[Figure]:
     """Every figure; `quick` only shows that everything runs: tiny batches, one round.
 
     Raises:
-        UsageError: PyTorch is not installed.
+        UsageError: PyTorch is not installed. DisagreementError: a peer computes something else.
     """
     if "torch" not in _installed():
         raise layers.UsageError("the figures are ratios to PyTorch, which is not installed: pip install torch==2.13.0")
@@ -56,10 +56,9 @@ def _rows(layer_set: str, options: Options, batch: int | None) -> list[Row]:
 
 
 def _check(rows: Iterable[Row]) -> None:
-    """What computes something else is not worth a figure."""
     for row in rows:
-        if row.notes:
-            raise ArithmeticError(f"{row.title}, {words(row.which)}: {'; '.join(row.notes)}")
+        if row.wrong:
+            raise DisagreementError(f"{row.title}, {words(row.which)}: {'; '.join(row.wrong)}")
 
 
 def _ratios(rows: Iterable[Row]) -> list[float]:
@@ -120,19 +119,19 @@ def _networks(options: Options, batch: int | None) -> list[Figure]:
 
 
 def _epoch(quick: bool) -> Figure:
-    images, rounds = (128, 1) if quick else (60_000, 3)
-    seconds = mnist_epoch.epochs(images, 64, rounds)
+    images, batch_size, rounds = (64, 8, 1) if quick else (60_000, 64, 3)
+    seconds = mnist_epoch.epochs(images, batch_size, rounds)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     best = min(median for name, median in medians.items() if name != "fastconv")
-    what = f"an epoch of the Keras MNIST notebook's network ({images:,} digits, batches of 64)"
+    what = f"an epoch of the Keras MNIST notebook's network ({images:,} digits, batches of {batch_size})"
     return Figure(what, f"{medians['fastconv']:.1f} s", f"{best:.1f} s", best / medians["fastconv"])
 
 
 def _products(quick: bool) -> list[Figure]:
-    shapes = ((64, 64, 64),) if quick else gemm.SHAPES
+    shapes, rounds, work = (((64, 64, 64),), 1, 1e6) if quick else (gemm.SHAPES, 5, 2e10)
     found = []
     for m, k, n in shapes:
-        ours, theirs = gemm.compare(m, k, n, 1 if quick else 5)
+        ours, theirs = gemm.compare(m, k, n, rounds, work)
         what = f"matrix product {m} x {k} x {n} (peer: NumPy's BLAS)"
         found.append(Figure(what, f"{ours:.0f} GFLOP/s", f"{theirs:.0f} GFLOP/s", ours / theirs))
     return found
