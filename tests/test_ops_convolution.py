@@ -38,6 +38,10 @@ LARGE_CASES = [
     ConvCase(2, (6, 5), 90, 150, (3, 3), (1, 1), "same"),  # more weights than data, either way
     ConvCase(2, (7, 9), 140, 75, (1, 1), (2, 1)),
     ConvCase(3, (21, 26), 34, 50, (3, 2), (2, 3), 1),  # several panels, several blocks of rows
+    *(ConvCase(2, (40, 33), 9 - k, k, (3, 5), (1, 1), ((2, 0), (1, 3))) for k in range(1, 9)),  # few columns
+    ConvCase(2, (50, 41), 40, 3, (3, 3), (1, 1), "same", (2, 3)),  # in several bands
+    ConvCase(1, (45, 60), 5, 70, (4, 5), (2, 2), 1),
+    ConvCase(2, (12, 30), 12, 8, (2, 2), (1, 1), "valid", (1, 1), 4),
 ]
 
 

@@ -34,7 +34,7 @@ typedef int32_t integer;
 #define VL ((int)(FC_VEC_BYTES / sizeof(real))) /* lanes */
 
 typedef real vec __attribute__((vector_size(FC_VEC_BYTES)));
-typedef integer ivec __attribute__((vector_size(FC_VEC_BYTES)));
+typedef integer ivec __attribute__((vector_size(FC_VEC_BYTES), may_alias));
 typedef real vec_unaligned __attribute__((vector_size(FC_VEC_BYTES), aligned(sizeof(real)), may_alias));
 
 #define X(result, name, arguments) FC_HIDDEN result FC(name) arguments;
@@ -74,12 +74,14 @@ FC_INLINE void store_n(real *p, vec v, int64_t n) {
     store_part(p, v, n);
 }
 
-/* Lane l is -1 (true) where l < n. */
-FC_INLINE ivec lanes_below(int64_t n) {
-  ivec lane;
-  for (int l = 0; l < VL; l++) lane[l] = l;
-  return lane < (integer)n;
+/* Lane l is l: from memory, as gcc would insert lane after lane. */
+FC_INLINE ivec lane_numbers(void) {
+  static const integer number[16] __attribute__((aligned(64))) = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return *(const ivec *)number;
 }
+
+/* Lane l is -1 (true) where l < n. */
+FC_INLINE ivec lanes_below(int64_t n) { return lane_numbers() < (integer)n; }
 
 FC_INLINE vec blend(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 /* NaN in v stays NaN: a comparison with NaN is false. */
@@ -110,11 +112,7 @@ FC_INLINE vec permute(vec a, ivec index) {
 FC_INLINE void transpose(vec *row) {
 #pragma GCC unroll 4
   for (int s = 1; s < VL; s *= 2) {
-    ivec upper, lower;
-    for (int l = 0; l < VL; l++) {
-      upper[l] = l & s ? VL + l - s : l;
-      lower[l] = l & s ? VL + l : l + s;
-    }
+    ivec lane = lane_numbers(), upper = lane + (((lane & s) != 0) & (VL - s)), lower = upper + s;
 #pragma GCC unroll 16
     for (int i = 0; i < VL; i++) {
       if (i & s) continue;

@@ -144,6 +144,7 @@ static void run_task(const tap_product *p, const tap_plan *plan, const tap_colum
 
 fc_status FC(tap_product_run)(const tap_product *p) {
   if (p->in.N * p->GH * p->GW == 0) return FC_OK;
+  if (FC(few_columns)(p)) return FC(few_columns_run)(p);
   tap_plan plan = plan_work(p);
   int64_t tasks = plan.blocks * (plan.by_panel ? plan.panels : 1);
   int64_t threads = fc_threads_for_macs(plan.pixels * p->cols * (p->taps * p->depth + 1));
@@ -204,7 +205,7 @@ real *FC(pad_columns)(const tap_image *x, int64_t C, int64_t left, int64_t right
 }
 
 fc_status FC(merge_taps)(tap_product *p, tap *taps, int64_t row, real **copy) {
-  if (row < 2) return FC_OK;
+  if (row < 2 || FC(few_columns)(p)) return FC_OK;
   int64_t rows = p->taps / row, left = max_i64(0, -taps[0].w);
   int64_t right = max_i64(0, (p->GW - 1) * p->step_w + taps[row - 1].w - (p->in.W - 1));
   int few = p->depth <= 8; /* then even a padded copy pays */

@@ -39,6 +39,11 @@ typedef struct {
 
 FC_HIDDEN fc_status FC(tap_product_run)(const tap_product *p);
 
+/* taps_few.c: whether a product has so few columns that its lanes had better be pixels, and then its kernel.
+ * tap_product_run and merge_taps ask. */
+FC_HIDDEN int FC(few_columns)(const tap_product *p);
+FC_HIDDEN fc_status FC(few_columns_run)(const tap_product *p);
+
 /* Merges taps that are neighbours in a row into one tap of KW times the depth, so that few channels still make long
  * runs. It wants the input padded to left and right; the padded copy, if one is needed, goes to *copy. taps must be
  * row by row, w ascending by 1, row taps in each row. Only for one group: depth == pitch. */

@@ -1,0 +1,137 @@
+/* A tap product with few columns: as a row of channels they would leave most lanes empty, so here the lanes are
+ * neighbouring pixels. The input of a band of grid rows is copied channel by channel into planes with the padding in
+ * place; a tap is then an offset into a plane, and a tile is a few columns by 3 vectors of pixels. */
+#include "taps.h"
+
+enum { WIDTH = 3, BAND_BYTES = 96 << 10, MOST_ROWS = 32, MOST_COLUMNS = (int)(FC_VEC_BYTES / sizeof(real)) / 2 };
+
+typedef struct {
+  int64_t top, left, bottom, right; /* how far the taps reach */
+  int64_t wide;                     /* pixels of a plane's row, of which the grid uses the first GW */
+  int64_t rows, bands;              /* grid rows of a band, bands of an image */
+  int64_t plane, flat;              /* elements of an input plane; of an output plane, whole tiles */
+} few_plan;
+
+static few_plan plan_work(const tap_product *p) {
+  few_plan f = {p->tap[0].h, p->tap[0].w, p->tap[0].h, p->tap[0].w, 0, 0, 0, 0, 0};
+  for (int64_t t = 0; t < p->taps; t++) {
+    f.top = min_i64(f.top, p->tap[t].h), f.bottom = max_i64(f.bottom, p->tap[t].h);
+    f.left = min_i64(f.left, p->tap[t].w), f.right = max_i64(f.right, p->tap[t].w);
+  }
+  int64_t reach = f.bottom - f.top;
+  f.wide = p->GW + f.right - f.left;
+  int64_t fit = BAND_BYTES / (int64_t)sizeof(real) / (p->depth * f.wide) - reach;
+  f.rows = min_i64(max_i64(1, fit), min_i64(MOST_ROWS, p->GH));
+  f.bands = ceil_div(p->GH, f.rows);
+  f.flat = ceil_div(f.rows * f.wide, WIDTH * VL) * WIDTH * VL;
+  f.plane = (f.rows + reach) * f.wide + (WIDTH + 1) * VL; /* the last tile and offset read past the rows */
+  return f;
+}
+
+int FC(few_columns)(const tap_product *p) {
+  if (p->depth != p->weights.depth) return 0; /* merged */
+  if (p->cols > MOST_COLUMNS || p->taps < 4 || p->step_h != 1 || p->step_w != 1 || p->finish.kind > FC_LEAKY_RELU)
+    return 0;
+  few_plan f = plan_work(p);
+  return 3 * p->GW >= 2 * f.wide && f.rows >= min_i64(p->GH, f.bottom - f.top);
+}
+
+/* count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
+static void to_planes(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to) {
+  if (pitch == 1) {
+    memcpy(to, x, (size_t)count * sizeof(real));
+    return;
+  }
+  for (int64_t c = 0; c < depth; c += VL)
+    for (int64_t i = 0; i < count; i += VL) {
+      int64_t lanes = min_i64(depth - c, VL), pixels = min_i64(count - i, VL);
+      vec block[VL];
+      for (int r = 0; r < VL; r++) block[r] = r < pixels ? load_n(x + (i + r) * pitch + c, lanes) : (vec){0};
+      transpose(block);
+      for (int64_t l = 0; l < lanes; l++) store_n(to + (c + l) * plane + i, block[l], pixels);
+    }
+}
+
+/* [column][pixel], planes flat apart -> count pixels of cols columns */
+static void from_planes(const real *planes, int64_t count, int64_t cols, int64_t flat, int64_t step, real *y) {
+  for (int64_t i = 0; i < count; i += VL) {
+    vec block[VL];
+#pragma GCC unroll 16
+    for (int c = 0; c < VL; c++) block[c] = c < MOST_COLUMNS ? load(planes + c * flat + i) : (vec){0};
+    transpose(block);
+    real *to = y + i * step;
+    if (count - i < VL)
+      for (int64_t r = 0; r < count - i; r++) store_part(to + r * step, block[r], cols);
+    else
+#pragma GCC unroll 16
+      for (int r = 0; r < VL; r++, to += step) store_part(to, block[r], cols);
+  }
+}
+
+static void run_band(const tap_product *p, const few_plan *f, int64_t band, const real *packed, tile_segment *s,
+                     const real *zeros, real *in, real *planes) {
+  int64_t n = band / f->bands, first = band % f->bands * f->rows, rows = min_i64(f->rows, p->GH - first);
+  memset(in, 0, (size_t)(p->depth * f->plane + WIDTH * VL) * sizeof(real));
+  int64_t low = max_i64(0, f->left), columns = min_i64(p->in.W, f->left + f->wide) - low;
+  for (int64_t r = 0; r < rows + f->bottom - f->top && columns > 0; r++) {
+    int64_t h = first + f->top + r;
+    if (h < 0 || h >= p->in.H) continue;
+    to_planes(p->in.data + ((n * p->in.H + h) * p->in.W + low) * p->in.pitch, columns, p->depth, p->in.pitch, f->plane,
+              in + r * f->wide + low - f->left);
+  }
+  int64_t segments = 0;
+  for (int64_t t = 0; t < p->taps; t++) {
+    if (p->depth == 1 && t > 0 && p->tap[t].h == p->tap[t - 1].h && p->tap[t].w == p->tap[t - 1].w + 1) {
+      s[segments - 1].steps++; /* in one channel the next tap is the next step */
+      continue;
+    }
+    const real *offset = in + (p->tap[t].h - f->top) * f->wide + p->tap[t].w - f->left;
+    s[segments++] = (tile_segment){packed + t * p->depth * VL, offset, p->depth};
+  }
+  for (int64_t c = 0; c < p->cols; c++)
+    for (int64_t i = 0; i < f->flat; i++) planes[c * f->flat + i] = p->finish.bias[c];
+  tile_output out = {WIDTH * VL, 1, p->finish.kind, p->finish.parameter, zeros, NULL};
+  for (int64_t i = 0; i < rows * f->wide; i += WIDTH * VL) {
+    int64_t width = min_i64(WIDTH, ceil_div(rows * f->wide - i, VL));
+    out.cols = width * VL;
+    FC(tile_outer)
+    [width - 1][p->cols - 1](segments, s, 0, VL, i, p->depth == 1 ? 1 : f->plane, planes + i, f->flat, &out);
+  }
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t h = p->first_h + (first + r) * p->stride_h;
+    from_planes(planes + r * f->wide, p->GW, p->cols, f->flat, p->stride_w * p->out_pitch,
+                p->out + ((n * p->out_h + h) * p->out_w + p->first_w) * p->out_pitch);
+  }
+}
+
+fc_status FC(few_columns_run)(const tap_product *p) {
+  few_plan f = plan_work(p);
+  int64_t threads = fc_threads_for_macs(p->in.N * p->GH * f.wide * (p->cols * p->taps + VL) * p->depth);
+  int64_t inputs = p->depth * f.plane + WIDTH * VL, outputs = MOST_COLUMNS * f.flat + VL;
+  int64_t weights = p->taps * p->depth * VL;
+  real *work = fc_alloc((size_t)(WIDTH * VL + weights + threads * (inputs + outputs)) * sizeof(real));
+  tile_segment *segments = fc_alloc((size_t)(threads * p->taps) * sizeof(tile_segment));
+  fc_status status = work && segments ? FC_OK : FC_NO_MEMORY;
+  if (status == FC_OK) {
+    real *packed = work + WIDTH * VL;
+    const tap_weights *w = &p->weights;
+    memset(work, 0, (size_t)(WIDTH * VL) * sizeof(real));
+    for (int64_t t = 0; t < p->taps; t++)
+      FC(pack_panel)(p->depth, p->cols, w->tap[t], w->row, w->col, VL, packed + t * p->depth * VL);
+    int next = 0;
+#pragma omp parallel num_threads(threads)
+    {
+      int mine;
+#pragma omp atomic capture
+      mine = next++;
+      real *own = packed + weights + mine * (inputs + outputs);
+      tile_segment *s = segments + mine * p->taps;
+#pragma omp for schedule(dynamic)
+      for (int64_t band = 0; band < p->in.N * f.bands; band++)
+        run_band(p, &f, band, packed, s, work, own, own + inputs);
+    }
+  }
+  fc_free(work);
+  fc_free(segments);
+  return status;
+}
