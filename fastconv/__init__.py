@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from fastconv._openmp import load_kernels
-from fastconv.errors import CheckpointError, DatasetError
+from fastconv.errors import CheckpointError, DatasetError, did_you_mean
 
 try:
     load_kernels()
@@ -78,7 +78,8 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"fastconv.{name}")
     if name in _FROM_MODELS:
         return getattr(importlib.import_module("fastconv.models"), name)
-    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    hint = "" if name.startswith("_") else did_you_mean(name, __all__)
+    raise AttributeError(f"module 'fastconv' has no attribute {name!r}{hint}", name=name, obj=None)
 
 
 def __dir__() -> list[str]:

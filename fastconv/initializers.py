@@ -12,6 +12,7 @@ import numpy as np
 
 from . import random as _random
 from .config import floatx
+from .errors import suggest_names
 from .registry import Configurable, by_name, resolve, serialize
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "get",
     "serialize",
 ]
+suggest_names(__name__)
 
 # The standard deviation of a standard normal distribution cut off at two standard deviations.
 _TRUNCATED_STDDEV = 0.87962566103423978

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from .errors import suggest_names
 from .losses import check_labels
 from .registry import Configurable, by_name, custom_object, resolve, serialize, snake_case
 
@@ -25,6 +26,7 @@ __all__ = [
     "get",
     "serialize",
 ]
+suggest_names(__name__)
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], Any]
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .errors import suggest_names
 from .registry import Configurable, by_name, resolve, serialize
 
 __all__ = ["L1", "L1L2", "L2", "Regularizer", "get", "serialize"]
+suggest_names(__name__)
 
 
 class Regularizer(Configurable):

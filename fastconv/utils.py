@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import suggest_names
 from .ops import hwio_to_oihw, nchw_to_nhwc, nhwc_to_nchw, oihw_to_hwio
 from .random import set_random_seed
 from .registry import custom_object_scope
@@ -17,6 +18,7 @@ __all__ = [
     "set_random_seed",
     "to_categorical",
 ]
+suggest_names(__name__)
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: Any = "float32") -> np.ndarray:

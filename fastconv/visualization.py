@@ -18,7 +18,10 @@ from matplotlib.ticker import MaxNLocator
 if TYPE_CHECKING:
     from fastconv.models import Model
 
+from .errors import suggest_names
+
 __all__ = ["plot_confusion_matrix", "plot_feature_maps", "plot_filters", "plot_history", "plot_predictions"]
+suggest_names(__name__)
 
 _RIGHT, _WRONG = "#1a7f37", "#cf222e"
 _ANNOTATED_CLASSES = 20  # a larger confusion matrix has no room for numbers

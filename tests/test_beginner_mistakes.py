@@ -176,3 +176,56 @@ def test_predict_leaves_the_users_array_alone() -> None:
     with pytest.raises(ValueError, match="read-only"):
         model.predict(x, verbose=0)
     assert np.array_equal(x, X)
+
+
+HINT = r"looks like \(N, C, H, W\).*nchw_to_nhwc"
+
+
+def test_channels_first_arrays_get_the_function_that_turns_them():
+    x = np.zeros((2, 3, 8, 9), np.float32)  # (N, C, H, W)
+    kernel = np.zeros((5, 5, 3, 4), np.float32)  # larger than the 3 "rows": the channels are what is wrong first
+    for call in (
+        lambda: fc.ops.conv2d(x, kernel),
+        lambda: fc.ops.depthwise_conv2d(x, kernel),
+        lambda: fc.ops.conv2d_transpose(x, np.zeros((2, 2, 4, 3), np.float32)),
+        lambda: fc.Sequential([layers.Input((8, 9, 3)), layers.Flatten()]).predict(x),
+    ):
+        with pytest.raises(ValueError, match=HINT):
+            call()
+    for layer in (layers.Conv2D(4, 2), layers.DepthwiseConv2D(2)):
+        layer(np.transpose(x, (0, 2, 3, 1)))
+        with pytest.raises(ValueError, match=HINT):
+            layer(x)
+    assert fc.ops.conv2d(fc.utils.nchw_to_nhwc(x), kernel).shape == (2, 4, 5, 4)
+
+
+def test_other_channel_mismatches_get_no_such_hint():
+    with pytest.raises(ValueError, match=r"3 input channels, but the input of shape .* has 9$"):
+        fc.ops.conv2d(np.zeros((2, 8, 8, 9), np.float32), np.zeros((5, 5, 3, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "meant"),
+    [
+        (fc.layers, "Con2D", "Conv2D"),
+        (fc.layers, "MaxPool2d", "MaxPool2D"),
+        (fc.layers, "batchnormalization", "BatchNormalization"),
+        (fc.ops, "conv2", "conv2d"),
+        (fc.ops, "Softmax", "softmax"),
+        (fc.losses, "MeanSquareError", "MeanSquaredError"),
+        (fc.optimizers, "adam", "Adam"),
+        (fc.datasets, "minst", "mnist"),
+        (fc.utils, "to_categoric", "to_categorical"),
+        (fc, "layer", "layers"),
+        (fc, "Sequental", "Sequential"),
+    ],
+)
+def test_misspelt_names_on_modules(module, name, meant):
+    with pytest.raises(AttributeError, match=rf"{module.__name__}' has no attribute '{name}' \(did you mean '{meant}'"):
+        getattr(module, name)
+
+
+def test_names_that_are_like_nothing():
+    with pytest.raises(AttributeError, match=r"has no attribute 'Transformer'$"):
+        _ = fc.layers.Transformer
+    assert not hasattr(fc.layers, "__wrapped__")

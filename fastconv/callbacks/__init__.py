@@ -1,5 +1,6 @@
 """Code that runs at set moments of ``fit``: stopping early, saving, changing the learning rate, logging."""
 
+from ..errors import suggest_names
 from .base import Callback, CallbackList, History, LambdaCallback, Logs, as_list
 from .monitoring import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .others import CSVLogger, LearningRateScheduler, TerminateOnNaN
@@ -18,3 +19,4 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
+suggest_names(__name__)

@@ -4,6 +4,8 @@
 `$FASTCONV_DATA/<dataset>/`, then in the cache, then downloaded and checked against their SHA-256.
 """
 
+from ..errors import suggest_names
 from . import cifar10, fashion_mnist, mnist, mnist_mini
 
 __all__ = ["cifar10", "fashion_mnist", "mnist", "mnist_mini"]
+suggest_names(__name__)

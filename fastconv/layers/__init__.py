@@ -4,6 +4,7 @@
 :class:`Layer` to write your own.
 """
 
+from ..errors import suggest_names
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .base import Layer
 from .convolution import Conv2D, DepthwiseConv2D
@@ -71,3 +72,4 @@ __all__ = [
     "UpSampling2D",
     "ZeroPadding2D",
 ]
+suggest_names(__name__)

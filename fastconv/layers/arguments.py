@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from ..errors import did_you_mean
+from ..errors import channels_first_hint, did_you_mean
 from ..ops.geometry import resolve_padding
 
 ActivationSpec = None | str | tuple[str, Any]
@@ -104,4 +104,5 @@ def image_channels(input_shape: Sequence[int | None]) -> int:
 def check_channels(input_shape: Sequence[int | None], channels: int) -> None:
     """Raise ValueError unless ``input_shape`` is (N, H, W, channels), the channels that the weights were built for."""
     if image_channels(input_shape) != channels:
-        raise ValueError(f"expected {channels} input channels, got input shape {tuple(input_shape)}")
+        hint = channels_first_hint(input_shape, channels)
+        raise ValueError(f"expected {channels} input channels, got input shape {tuple(input_shape)}{hint}")

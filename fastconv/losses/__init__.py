@@ -11,6 +11,7 @@ Write your own as a class with these two methods; one that shall accept sample w
 
 from typing import Any
 
+from ..errors import suggest_names
 from ..registry import by_name, resolve, serialize
 from .base import Loss
 from .cross_entropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, check_labels
@@ -28,6 +29,7 @@ __all__ = [
     "get",
     "serialize",
 ]
+suggest_names(__name__)
 
 _TABLE = by_name(
     BinaryCrossentropy,

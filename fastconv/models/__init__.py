@@ -1,8 +1,10 @@
 """Models: graphs of layers that can be trained, evaluated and saved."""
 
+from ..errors import suggest_names
 from ..layers.input import Input
 from .model import Model
 from .saving import load_model
 from .sequential import Sequential
 
 __all__ = ["Input", "Model", "Sequential", "load_model"]
+suggest_names(__name__)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..errors import channels_first_hint
+
 
 class Batch(NamedTuple):
     """One batch; see the module's description."""
@@ -81,6 +83,8 @@ def _check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
                 hint = "; add the channel axis: x[..., np.newaxis]"
             elif fits((1, *array.shape), shape):
                 hint = "; add the batch axis: x[np.newaxis]"
+            elif array.ndim == 4 and fits(tuple(array.shape[axis] for axis in (0, 2, 3, 1)), shape):
+                hint = channels_first_hint(array.shape, array.shape[1])
             raise ValueError(
                 f'input "{name}" has shape {array.shape}, the model takes '
                 f"({', '.join('N' if i == 0 else str(size) for i, size in enumerate(shape))}){hint}"

@@ -4,6 +4,7 @@ Tensors are NHWC, kernels HWIO, dtypes float32 or float64 and never mixed. Every
 same name in :mod:`fastconv.reference`. The GIL is released while a kernel runs.
 """
 
+from fastconv.errors import suggest_names
 from fastconv.ops.activation import (
     activate,
     activation_backward,
@@ -140,3 +141,4 @@ __all__ = [
     "zero_padding2d",
     "zero_padding2d_backward",
 ]
+suggest_names(__name__)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.errors import channels_first_hint
 from fastconv.ops import _checks, geometry
 from fastconv.ops.activation import LINEAR, Activation, resolve
 from fastconv.ops.geometry import Padding, PaddingLike, Pair, PairLike
@@ -35,12 +36,15 @@ def _plan(
 ) -> Plan:
     n, h, w, c = shape
     kh, kw, per_group, filters = kernel_shape
+    mismatch = (
+        f"kernel of shape {kernel_shape} expects {per_group} channels a group x {groups} groups = "
+        f"{per_group * groups} input channels, but the input of shape {shape} has {c}"
+    )
+    if per_group * groups != c and (hint := channels_first_hint(shape, per_group * groups)):
+        raise ValueError(mismatch + hint)
     _, oh, ow, _ = geometry.conv2d_output_shape(shape, (kh, kw), filters, strides, padding, dilation, groups)
     if per_group * groups != c:
-        raise ValueError(
-            f"kernel of shape {kernel_shape} expects {per_group} channels a group x {groups} groups = "
-            f"{per_group * groups} input channels, but the input of shape {shape} has {c}"
-        )
+        raise ValueError(mismatch)
     pads = geometry.resolve_padding(padding, (h, w), (kh, kw), strides, dilation)
     numbers = (n, h, w, c, kh, kw, filters, groups, *strides, *dilation, *pads[0], *pads[1])
     assert oh is not None

@@ -11,17 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.errors import channels_first_hint
 from fastconv.ops import _checks, geometry
 from fastconv.ops.activation import Activation
 from fastconv.ops.convolution import conv2d, conv2d_backward_data, conv2d_backward_weights
 from fastconv.ops.geometry import PaddingLike, PairLike
 
 
-def _grouped(kernel: Any, channels: int) -> np.ndarray:
+def _grouped(kernel: Any, shape: Sequence[int]) -> np.ndarray:
+    """The kernel of a grouped convolution of an input of ``shape``."""
     kernel = _checks.array(kernel, "kernel", 4)
     kh, kw, c, multiplier = kernel.shape
-    if c != channels:
-        raise ValueError(f"depthwise kernel of shape {kernel.shape} is for {c} channels, but the input has {channels}")
+    if c != shape[3]:
+        hint = channels_first_hint(shape, c)
+        raise ValueError(
+            f"depthwise kernel of shape {kernel.shape} is for {c} channels, but the input has {shape[3]}{hint}"
+        )
     return kernel.reshape(kh, kw, 1, c * multiplier)
 
 
@@ -41,7 +46,7 @@ def depthwise_conv2d(
     Other arguments and errors as in :func:`fastconv.ops.conv2d`.
     """
     x = _checks.image(x, "x")
-    kernel = _grouped(kernel, x.shape[3])
+    kernel = _grouped(kernel, x.shape)
     return conv2d(x, kernel, bias, strides, padding, dilation_rate, x.shape[3], activation, algorithm)
 
 
@@ -55,9 +60,9 @@ def depthwise_conv2d_backward_data(
     algorithm: str = "auto",
 ) -> np.ndarray:
     """Gradient with respect to the input, of ``input_shape``, from dy (N, OH, OW, C * multiplier)."""
-    channels = geometry.shape4(input_shape, "input_shape")[3]
-    kernel = _grouped(kernel, channels)
-    return conv2d_backward_data(dy, kernel, input_shape, strides, padding, dilation_rate, channels, algorithm)
+    shape = geometry.shape4(input_shape, "input_shape")
+    kernel = _grouped(kernel, shape)
+    return conv2d_backward_data(dy, kernel, input_shape, strides, padding, dilation_rate, shape[3], algorithm)
 
 
 def depthwise_conv2d_backward_weights(

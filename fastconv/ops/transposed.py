@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.errors import channels_first_hint
 from fastconv.ops import _checks, geometry
 from fastconv.ops.activation import Activation, resolve
 from fastconv.ops.convolution import Plan, plan
@@ -39,7 +40,7 @@ def _plan(
     if kernel.shape[3] != x.shape[3]:
         raise ValueError(
             f"kernel of shape {kernel.shape} (KH, KW, filters, C) expects {kernel.shape[3]} input channels, "
-            f"but the input of shape {x.shape} has {x.shape[3]}"
+            f"but the input of shape {x.shape} has {x.shape[3]}{channels_first_hint(x.shape, kernel.shape[3])}"
         )
     if type(padding) is not str:
         padding = geometry.sides(padding, "padding")

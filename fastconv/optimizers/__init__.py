@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from ..errors import suggest_names
 from ..registry import by_name, resolve, serialize
 from . import schedules
 from .algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
 from .base import Optimizer
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "schedules", "serialize"]
+suggest_names(__name__)
 
 _TABLE = by_name(SGD, RMSprop, Adam, AdamW, Adagrad)
 

@@ -8,7 +8,9 @@
 To grade: ``assert gradcheck(layer, shape), ...`` or ``gradcheck(layer, shape).raise_if_failed()``.
 """
 
+from ..errors import suggest_names
 from .gradients import gradcheck
 from .report import GradcheckReport, TensorReport
 
 __all__ = ["GradcheckReport", "TensorReport", "gradcheck"]
+suggest_names(__name__)
