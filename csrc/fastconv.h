@@ -117,15 +117,23 @@ typedef enum { FC_FORWARD = 0, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS } fc_pass;
 /* descriptor.c: fills OH, OW and pitches; refuses what no kernel may see. */
 fc_status fc_conv2d_check(fc_conv2d *d);
 
-/* conv2d.c: algorithm by name; NULL means "auto". */
+/* conv2d.c: algorithm by name; NULL means "auto". prepared: what fc_conv2d_prepare made of w for this algorithm, or
+ * NULL; it serves every batch and image size. */
 fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
-                            const fc_epilogue *e, void *y);
+                            const void *prepared, const fc_epilogue *e, void *y);
 fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *dy, const void *w,
                                   void *dx);
 fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
                                      const void *dy, void *dw, void *db);
 const char *fc_conv2d_algorithm_name(int i);                                            /* NULL past the end */
 const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass pass, const char *algorithm); /* NULL: it serves */
+
+/* What "auto" runs, with prepared weights or without. */
+const char *fc_conv2d_choice(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared);
+int64_t fc_conv2d_prepared_size(const fc_conv2d *d, fc_dtype t, const char *algorithm); /* elements; 0: none */
+fc_status fc_conv2d_prepare(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *w, void *prepared);
+void fc_set_conv2d_exact(int on); /* "auto" keeps to direct sums */
+int fc_conv2d_exact(void);
 
 /* dispatch.c */
 const fc_kernels *fc_table(fc_dtype t);

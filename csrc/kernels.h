@@ -16,6 +16,15 @@
     (const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y))                                 \
   X(fc_status, conv2d_forward_grouped,                                                                                 \
     (const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y))                                 \
+  X(double, winograd_gain, (const fc_conv2d *d, fc_pass pass, int prepared))                                           \
+  X(int64_t, winograd_filters_size, (const fc_conv2d *d, int points))                                                  \
+  X(fc_status, winograd_filters, (const fc_conv2d *d, int points, const void *w, void *u))                             \
+  X(fc_status, conv2d_forward_winograd,                                                                                \
+    (const fc_conv2d *d, int points, const void *x, const void *w, const void *u, const fc_epilogue *e, void *y))      \
+  X(fc_status, conv2d_backward_data_winograd,                                                                          \
+    (const fc_conv2d *d, int points, const void *dy, const void *w, void *dx))                                         \
+  X(fc_status, conv2d_backward_weights_winograd,                                                                       \
+    (const fc_conv2d *d, int points, const void *x, const void *dy, void *dw))                                         \
   X(fc_status, conv2d_backward_data_naive, (const fc_conv2d *d, const void *dy, const void *w, void *dx))              \
   X(fc_status, conv2d_backward_data_im2col, (const fc_conv2d *d, const void *dy, const void *w, void *dx))             \
   X(fc_status, conv2d_backward_data_implicit_gemm, (const fc_conv2d *d, const void *dy, const void *w, void *dx))      \

@@ -19,7 +19,15 @@ except ImportError as error:  # an unbuilt checkout: say what to do, and keep th
     raise ImportError(f"fastconv's C core cannot be loaded ({error}); build it with `pip install -e .`") from error
 
 from fastconv import config as _config
-from fastconv.config import floatx, get_num_threads, set_floatx, set_num_threads, show_config
+from fastconv.config import (
+    floatx,
+    get_conv2d_accuracy,
+    get_num_threads,
+    set_conv2d_accuracy,
+    set_floatx,
+    set_num_threads,
+    show_config,
+)
 
 if TYPE_CHECKING:
     from fastconv import (
@@ -64,8 +72,10 @@ __all__ = [
     "CheckpointError",
     "DatasetError",
     "floatx",
+    "get_conv2d_accuracy",
     "get_num_threads",
     "set_floatx",
+    "set_conv2d_accuracy",
     "set_num_threads",
     "show_config",
     *_MODULES,

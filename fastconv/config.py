@@ -46,6 +46,28 @@ def set_num_threads(n: int) -> None:
     _kernels.set_num_threads(_checks.thread_count(n), "set_num_threads")
 
 
+def set_conv2d_accuracy(accuracy: str) -> None:
+    """Choose what ``algorithm="auto"`` may trade for speed, in every convolution from now on.
+
+    Args:
+        accuracy: ``"fast"`` (the default) admits Winograd in float32, whose relative error (L2, against float64) is up
+            to 5e-6 where direct sums have up to 2e-6, and which spreads a NaN or Inf of the input to every output of
+            the tiles (4 x 4 pixels for a 3x3 kernel) that read it. ``"exact"`` keeps to direct sums: integers stay
+            exact as long as they fit the mantissa.
+
+    Raises:
+        ValueError: another word.
+    """
+    if accuracy not in ("fast", "exact"):
+        raise ValueError(f"accuracy must be 'fast' or 'exact', got {accuracy!r}")
+    _kernels.set_conv2d_exact(accuracy == "exact")
+
+
+def get_conv2d_accuracy() -> str:
+    """Return ``"fast"`` or ``"exact"``, as :func:`set_conv2d_accuracy` left it."""
+    return "exact" if _kernels.conv2d_exact() else "fast"
+
+
 def isa() -> str:
     """Return the instruction set in use, e.g. ``"avx2"``."""
     return _kernels.isa()
@@ -117,6 +139,7 @@ def config() -> dict[str, Any]:
     return {
         "fastconv": __version__,
         "instruction set": _kernels.isa(),
+        "convolution accuracy": get_conv2d_accuracy(),
         "available": list(_kernels.available_isas()),
         "built": list(_kernels.built_isas()),
         "OpenMP": _kernels.has_openmp(),

@@ -3,21 +3,6 @@
 
 enum { AHEAD = 8 }; /* steps from the prefetch of a row of B to its use */
 
-FC_INLINE vec activated(vec v, const tile_output *out, int j) {
-  switch (out->kind) {
-    case FC_RELU:
-      return at_least(v, (vec){0});
-    case FC_RELU6:
-      return at_most(at_least(v, (vec){0}), splat(6));
-    case FC_LEAKY_RELU:
-      return blend(v < 0, v * splat(out->parameter), v);
-    case FC_PRELU:
-      return blend(v < 0, v * load(out->slope + j * VL), v);
-    default:
-      return v;
-  }
-}
-
 /* sum: [mr][nv] vectors; y: mr rows. Any columns, any activation, with or without accumulation. */
 static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, real *const *y, const tile_output *out) {
   for (int i = 0; i < mr; i++)
@@ -26,7 +11,7 @@ static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, re
       int64_t lanes = min_i64(out->cols - j * VL, VL);
       vec v = sum[i * nv + j];
       if (out->accumulate) v += load_n(to, lanes);
-      store_n(to, activated(v + load(out->bias + j * VL), out, j), lanes);
+      store_n(to, tile_finish(v, out, j * VL), lanes);
     }
 }
 

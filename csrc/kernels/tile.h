@@ -17,6 +17,23 @@ typedef struct {
   const real *slope; /* likewise, FC_PRELU only */
 } tile_output;
 
+/* + bias, then the activation, for the VL columns from `column` on */
+FC_INLINE vec tile_finish(vec v, const tile_output *out, int64_t column) {
+  v += load(out->bias + column);
+  switch (out->kind) {
+    case FC_RELU:
+      return at_least(v, (vec){0});
+    case FC_RELU6:
+      return at_most(at_least(v, (vec){0}), splat(6));
+    case FC_LEAKY_RELU:
+      return blend(v < 0, v * splat(out->parameter), v);
+    case FC_PRELU:
+      return blend(v < 0, v * load(out->slope + column), v);
+    default:
+      return v;
+  }
+}
+
 /* Rows: y[i] = sum over taps t and depth k of a[t * a_tap + i][k] * b[t][k][0 .. nv * VL).
  * Every row has a pointer of its own for each tap, so nothing is copied to bring rows together. */
 typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, const real *b,

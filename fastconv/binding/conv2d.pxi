@@ -33,16 +33,51 @@ cdef inline const char *chosen(object algorithm):
     return NULL if algorithm is None else <const char *><bytes>algorithm
 
 
-def conv2d_forward(tuple geometry, algorithm, cnp.ndarray x, cnp.ndarray kernel, bias, tuple activation, cnp.ndarray y):
-    """y (N, OH, OW, K) = activation(x (N, H, W, C) * kernel (KH, KW, C/G, K) + bias)."""
+def conv2d_forward(tuple geometry, algorithm, cnp.ndarray x, cnp.ndarray kernel, prepared, bias, tuple activation,
+                   cnp.ndarray y):
+    """y (N, OH, OW, K) = activation(x (N, H, W, C) * kernel (KH, KW, C/G, K) + bias); prepared: of the kernel, or None.
+    """
     cdef fc_conv2d d = descriptor(geometry)
     cdef fc_epilogue e = epilogue_of(bias, activation)
     cdef fc_dtype t = dtype_of(x)
     cdef const char *name = chosen(algorithm)
+    cdef const void *values = pointer(prepared)
     cdef fc_status status
     with nogil:
-        status = fc_conv2d_forward(&d, t, name, cnp.PyArray_DATA(x), cnp.PyArray_DATA(kernel), &e, cnp.PyArray_DATA(y))
+        status = fc_conv2d_forward(&d, t, name, cnp.PyArray_DATA(x), cnp.PyArray_DATA(kernel), values, &e,
+                                   cnp.PyArray_DATA(y))
     check(status)
+
+
+def conv2d_choice(tuple geometry, int which, bint double, bint prepared):
+    """Name of the algorithm that "auto" runs, with a prepared kernel or without."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef fc_dtype t = FC_FLOAT64 if double else FC_FLOAT32
+    return fc_conv2d_choice(&d, t, <fc_pass>which, prepared).decode()
+
+
+def conv2d_prepare(tuple geometry, algorithm, cnp.ndarray kernel):
+    """The kernel as ``algorithm`` wants it, or None if it takes it as it is."""
+    cdef fc_conv2d d = descriptor(geometry)
+    cdef fc_dtype t = dtype_of(kernel)
+    cdef const char *name = chosen(algorithm)
+    cdef fc_status status
+    cdef int64_t size = fc_conv2d_prepared_size(&d, t, name)
+    if size == 0:
+        return None
+    cdef cnp.ndarray values = empty((size,), kernel.dtype)
+    with nogil:
+        status = fc_conv2d_prepare(&d, t, name, cnp.PyArray_DATA(kernel), cnp.PyArray_DATA(values))
+    check(status)
+    return values
+
+
+def set_conv2d_exact(bint on):
+    fc_set_conv2d_exact(on)
+
+
+def conv2d_exact():
+    return bool(fc_conv2d_exact())
 
 
 def conv2d_backward_data(tuple geometry, algorithm, cnp.ndarray dy, cnp.ndarray kernel, cnp.ndarray dx):

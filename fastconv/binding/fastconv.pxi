@@ -115,12 +115,18 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_conv2d_check(fc_conv2d *d)
     fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
-                                const fc_epilogue *e, void *y)
+                                const void *prepared, const fc_epilogue *e, void *y) noexcept nogil
     fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *dy,
                                       const void *w, void *dx)
     fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
                                          const void *dy, void *dw, void *db)
     const char *fc_conv2d_algorithm_name(int i)
+    const char *fc_conv2d_choice(const fc_conv2d *d, fc_dtype t, fc_pass p, int prepared)
+    int64_t fc_conv2d_prepared_size(const fc_conv2d *d, fc_dtype t, const char *algorithm)
+    fc_status fc_conv2d_prepare(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *w,
+                                void *prepared) noexcept nogil
+    void fc_set_conv2d_exact(int on)
+    int fc_conv2d_exact()
     const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass p, const char *algorithm)
 
     const fc_kernels *fc_table(fc_dtype t)

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from .. import initializers, ops, regularizers
+from .. import config, initializers, ops, regularizers
 from ..ops.geometry import PaddingLike, PairLike, conv2d_output_shape, integer, pair
 from .arguments import ActivationSpec, check_algorithm, check_channels, check_data_format, check_padding, image_channels
 from .base import LayerOptions
@@ -76,6 +76,7 @@ class Conv2D(FusedActivationLayer):
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.algorithm = check_algorithm(algorithm)
+        self._prepared: tuple[np.ndarray, tuple[Any, ...], Any] | None = None
 
     def build(self, input_shape: Shape) -> None:
         channels = image_channels(input_shape)
@@ -92,8 +93,25 @@ class Conv2D(FusedActivationLayer):
         geometry = (self.strides, self.padding, self.dilation_rate, self.groups)
         return ops.conv2d(x, self.kernel.value, self.bias_value, *geometry, activation, self.algorithm)
 
+    def infer(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        geometry = (self.strides, self.padding, self.dilation_rate, self.groups)
+        return ops.conv2d(x, self._kernel_for(x), self.bias_value, *geometry, self.activation, self.algorithm)
+
+    def _kernel_for(self, x: np.ndarray) -> np.ndarray | ops.PreparedKernel:
+        """The kernel, transformed once for as long as neither it nor the shape of a batch changes."""
+        kernel = self.kernel.value
+        key = (self.kernel.version, x.shape, config.get_conv2d_accuracy())
+        prepared = self._prepared
+        if prepared is None or prepared[0] is not kernel or prepared[1] != key:
+            ready = ops.prepare_conv2d(
+                kernel, x.shape, self.strides, self.padding, self.dilation_rate, self.groups, self.algorithm
+            )
+            prepared = self._prepared = (kernel, key, ready)
+        return prepared[2]
+
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         x = cache[0]
+        self._prepared = None  # who trains has other use for the memory
         geometry = (self.strides, self.padding, self.dilation_rate, self.groups, self.algorithm)
         if self.learns:
             dkernel, dbias = ops.conv2d_backward_weights(x, dz, self.kernel_size, *geometry)

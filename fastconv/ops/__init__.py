@@ -26,12 +26,15 @@ from fastconv.ops.activation import (
     tanh_backward,
 )
 from fastconv.ops.convolution import (
+    PreparedKernel,
     col2im,
     conv2d,
     conv2d_algorithms,
     conv2d_backward_data,
     conv2d_backward_weights,
+    conv2d_choice,
     im2col,
+    prepare_conv2d,
     register_conv2d,
 )
 from fastconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward_data, depthwise_conv2d_backward_weights
@@ -82,7 +85,10 @@ __all__ = [
     "batch_norm_inference_backward",
     "col2im",
     "conv2d",
+    "PreparedKernel",
     "conv2d_algorithms",
+    "conv2d_choice",
+    "prepare_conv2d",
     "conv2d_backward_data",
     "conv2d_backward_weights",
     "conv2d_transpose",

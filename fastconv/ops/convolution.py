@@ -146,6 +146,79 @@ def _from_user(algorithm: str, result: Any, shape: Sequence[int], like: np.ndarr
     return result
 
 
+def conv2d_choice(
+    input_shape: Sequence[int],
+    kernel_shape: Sequence[int],
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+    groups: int = 1,
+    which: str = "forward",
+    dtype: Any = np.float32,
+) -> str:
+    """Name the algorithm that ``"auto"`` runs for images and kernels of these shapes.
+
+    It depends on shapes, dtype, instruction set, pass and :func:`fastconv.set_conv2d_accuracy`, never on the number of
+    threads.
+
+    Args:
+        input_shape: (N, H, W, C). kernel_shape: (KH, KW, C/groups, K).
+        which: ``"forward"``, ``"backward_data"``, ``"backward_weights"`` or ``"inference"``: forward with a kernel that
+            :func:`prepare_conv2d` has transformed.
+        strides, padding, dilation_rate, groups: as in :func:`conv2d`. dtype: float32 or float64.
+    """
+    passes = {"forward": FORWARD, "backward_data": BACKWARD_DATA, "backward_weights": BACKWARD_WEIGHTS}
+    if which != "inference" and which not in passes:
+        raise ValueError(f"which must be one of {', '.join(passes)}, inference, got {which!r}")
+    shape = geometry.shape4(input_shape, "input_shape")
+    p = plan(shape, geometry.shape4(kernel_shape, "kernel_shape"), strides, padding, dilation_rate, groups)
+    return _kernels.conv2d_choice(
+        p.geometry, passes.get(which, FORWARD), np.dtype(dtype) == np.float64, which == "inference"
+    )
+
+
+class PreparedKernel(NamedTuple):
+    """A kernel, and what an algorithm made of it in advance; :func:`conv2d` takes it in the kernel's place."""
+
+    kernel: np.ndarray
+    algorithm: str
+    strides: tuple[int, ...]
+    values: np.ndarray
+
+
+def prepare_conv2d(
+    kernel: Any,
+    input_shape: Sequence[int],
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    dilation_rate: PairLike = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> np.ndarray | PreparedKernel:
+    """Transform ``kernel`` (KH, KW, C/groups, K) once for many forward calls on images like ``input_shape``.
+
+    Winograd's filters are 36/9 times as large as 3x3 kernels, and transforming them takes a good part of a call on few
+    images. Where the algorithm takes kernels as they are, the kernel itself is returned. A prepared kernel keeps the
+    values it was made from: after a change of the kernel, prepare it again.
+    """
+    kernel = _checks.array(kernel, "kernel", 4)
+    shape = geometry.shape4(input_shape, "input_shape")
+    p = plan(shape, kernel.shape, strides, padding, dilation_rate, groups)
+    if algorithm in _registered:
+        return kernel
+    name = _built_in(algorithm, FORWARD, p.geometry)
+    if name is None:
+        algorithm = _prepared_choice(p.geometry, kernel.dtype, _kernels.conv2d_exact())
+        name = _encoded[algorithm]
+    values = _kernels.conv2d_prepare(p.geometry, name, kernel)
+    return kernel if values is None else PreparedKernel(kernel, algorithm, p.geometry[8:10], values)
+
+
+@lru_cache(maxsize=4096)
+def _prepared_choice(numbers: tuple[int, ...], dtype: np.dtype, exact: bool) -> str:
+    return _kernels.conv2d_choice(numbers, FORWARD, dtype == np.float64, True)
+
+
 def im2col(
     x: Any,
     kernel_size: PairLike,
@@ -215,7 +288,7 @@ def conv2d(
 
     Args:
         x: images, float32 or float64.
-        kernel: filters, of the same dtype.
+        kernel: filters, of the same dtype; or what :func:`prepare_conv2d` made of them, then ``algorithm`` is its.
         bias: (K,) or None.
         strides, dilation_rate: an int or (h, w).
         padding: ``"valid"`` (none), ``"same"`` (OH = ceil(H / SH), TensorFlow's rule: the odd pixel at the bottom and
@@ -229,6 +302,11 @@ def conv2d(
             float32 and float64. OverflowError: sizes beyond 64 bits. MemoryError: no room for the output.
     """
     x = _checks.image(x, "x")
+    prepared = None
+    if type(kernel) is PreparedKernel:
+        kernel, algorithm, prepared_strides, prepared = kernel
+        if prepared_strides != geometry.pair(strides, "strides"):
+            raise ValueError(f"the kernel was prepared for strides {prepared_strides}, not {strides}")
     kernel = _checks.array(kernel, "kernel", 4, x)
     p = plan(x.shape, kernel.shape, strides, padding, dilation_rate, groups)
     filters = kernel.shape[3]
@@ -242,7 +320,7 @@ def conv2d(
         return y
     name = None if algorithm == "auto" else _built_in(algorithm, FORWARD, p.geometry)
     y = _kernels.empty(p.output_shape, x.dtype)
-    _kernels.conv2d_forward(p.geometry, name, x, kernel, bias, finish, y)
+    _kernels.conv2d_forward(p.geometry, name, x, kernel, prepared, bias, finish, y)
     return y
 
 

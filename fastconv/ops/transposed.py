@@ -108,7 +108,7 @@ def conv2d_transpose_backward(
     dx = None
     if need_dx:
         dx = _kernels.empty(x.shape, x.dtype)
-        _kernels.conv2d_forward(p.geometry, None, dy, kernel, None, resolve(None, 1, x.dtype), dx)
+        _kernels.conv2d_forward(p.geometry, None, dy, kernel, None, None, resolve(None, 1, x.dtype), dx)
     if not need_weights:
         return dx, None, None
     dkernel = _kernels.empty(kernel.shape, x.dtype)

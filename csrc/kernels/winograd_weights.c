@@ -1,0 +1,152 @@
+/* Backward weights by Winograd's filtering: input tiles and dy tiles become values at the points, their products summed
+ * over all tiles are the gradient's values there. x (N, H, W, C), dy (N, OH, OW, K), dw (r, r, C, K). */
+#include "winograd.h"
+
+enum {
+  BLOCK_BYTES = 1 << 20, /* values of one block of tiles, x and dy: half of L2 */
+  SUM_BYTES = 704 << 10, /* sums that may lie beside them there */
+  CHUNKS = 16,           /* sums in all, if they are that small: fixed, so that threads change no bit */
+  WAVE_BYTES = 16 << 20, /* values that all threads share at a time */
+  SHARE = 112            /* channels of a task: whole register tiles on every instruction set */
+};
+
+typedef struct {
+  winograd x, dy; /* tiles of both, the same ones */
+  const winograd_transforms *t;
+  real *zero;
+  int threads;
+} job;
+
+/* sum[xi] (C, K) (+)= v[xi]^T d[xi] for channels c .. c + channels */
+static void add_products(const job *j, int64_t xi, int64_t c, int64_t channels, int64_t tiles, const winograd_values *v,
+                         const winograd_values *d, const winograd_values *sum, int accumulate) {
+  int64_t K = j->dy.C, panels = panel_count(K);
+  tile_segment s = {v->data + xi * v->plane, d->data + xi * d->plane, tiles};
+  tile_output out = {.accumulate = accumulate, .bias = j->zero};
+  for (int64_t panel = 0; panel < panels; panel++) {
+    int64_t start = panel_start(panel);
+    int width = panel_width(K, panel);
+    int64_t height = ceil_div(channels, ceil_div(channels, tile_height(width)));
+    out.cols = (int64_t)width * VL;
+    for (int64_t i = c; i < c + channels; i += height) {
+      tile_outer_fn *update = FC(tile_outer)[width - 1][min_i64(c + channels - i, height) - 1];
+      update(1, &s, i, v->pitch, start, d->pitch, sum->data + xi * sum->plane + i * sum->pitch + start, sum->pitch,
+             &out);
+    }
+  }
+}
+
+static void gather(const job *j, int64_t first, int64_t tiles, const winograd_values *v, const winograd_values *d) {
+  j->t->input(&j->x, first, tiles, j->zero, v);
+  j->t->gradient(&j->dy, first, tiles, j->zero, d);
+}
+
+/* Small sums: a thread takes a chunk of the tiles, block by block, and adds to a sum that stays in its L2. */
+static fc_status run_chunks(const job *j, winograd_values v, winograd_values d, winograd_values sum, real *dw) {
+  int64_t tiles = j->x.tiles, square = j->x.points * j->x.points, C = j->x.C;
+  int64_t step = max_i64(BLOCK_BYTES / (square * (v.pitch + d.pitch) * (int64_t)sizeof(real)), 8);
+  int64_t chunks = min_i64(ceil_div(tiles, step), CHUNKS);
+  v.plane = winograd_plane(step, v.pitch), d.plane = winograd_plane(step, d.pitch);
+  int64_t each = square * (v.plane + d.plane), size = square * sum.plane;
+  real *values = fc_alloc((size_t)(j->threads * each) * sizeof(real));
+  real *sums = fc_alloc((size_t)(chunks * size) * sizeof(real));
+  fc_status status = values && sums ? FC_OK : FC_NO_MEMORY;
+  if (status == FC_OK) {
+    int next = 0;
+#pragma omp parallel num_threads(j->threads)
+    {
+      int mine;
+#pragma omp atomic capture
+      mine = next++;
+      winograd_values from = v, with = d, to = sum;
+      from.data = values + mine * each, with.data = from.data + square * v.plane;
+#pragma omp for schedule(dynamic)
+      for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        int64_t start = tiles * chunk / chunks, end = tiles * (chunk + 1) / chunks;
+        to.data = sums + chunk * size;
+        for (int64_t first = start; first < end; first += step) {
+          int64_t count = min_i64(end - first, step);
+          gather(j, first, count, &from, &with);
+          for (int64_t xi = 0; xi < square; xi++) add_products(j, xi, 0, C, count, &from, &with, &to, first > start);
+        }
+      }
+#pragma omp for schedule(static)
+      for (int64_t c = 0; c < C; c++) {
+        for (int64_t chunk = 1; chunk < chunks; chunk++)
+          for (int64_t xi = 0; xi < square; xi++) {
+            real *into = sums + xi * sum.plane + c * sum.pitch;
+            for (int64_t k = 0; k < padded_cols(j->dy.C); k += VL)
+              store(into + k, load(into + k) + load(into + chunk * size + k));
+          }
+        to.data = sums;
+        j->t->dw(&j->x, &to, c, dw, j->dy.C);
+      }
+    }
+  }
+  fc_free(values);
+  fc_free(sums);
+  return status;
+}
+
+/* Large sums: all threads transform some tiles, then share the points and channels. */
+static fc_status run_waves(const job *j, winograd_values v, winograd_values d, winograd_values sum, real *dw) {
+  int64_t tiles = j->x.tiles, square = j->x.points * j->x.points, C = j->x.C, shares = ceil_div(C, SHARE);
+  int64_t waves = ceil_div(tiles * square * (v.pitch + d.pitch) * (int64_t)sizeof(real), WAVE_BYTES);
+  int64_t step = ceil_div(tiles, waves);
+  v.plane = winograd_plane(step, v.pitch), d.plane = winograd_plane(step, d.pitch);
+  v.data = fc_alloc((size_t)(square * v.plane) * sizeof(real));
+  d.data = fc_alloc((size_t)(square * d.plane) * sizeof(real));
+  sum.data = fc_alloc((size_t)(square * sum.plane) * sizeof(real));
+  fc_status status = v.data && d.data && sum.data ? FC_OK : FC_NO_MEMORY;
+  for (int64_t first = 0; first < tiles && status == FC_OK; first += step) {
+    int64_t count = min_i64(tiles - first, step);
+#pragma omp parallel num_threads(j->threads)
+    {
+#pragma omp for schedule(dynamic, 4)
+      for (int64_t t = 0; t < count; t++) {
+        winograd_values from = {v.data + t * v.pitch, v.pitch, v.plane},
+                        with = {d.data + t * d.pitch, d.pitch, d.plane};
+        gather(j, first + t, 1, &from, &with);
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t task = 0; task < square * shares; task++) {
+        int64_t c = task % shares * SHARE;
+        add_products(j, task / shares, c, min_i64(C - c, SHARE), count, &v, &d, &sum, first > 0);
+      }
+    }
+  }
+  if (status == FC_OK) {
+#pragma omp parallel for num_threads(j->threads) schedule(static)
+    for (int64_t c = 0; c < C; c++) j->t->dw(&j->x, &sum, c, dw, j->dy.C);
+  }
+  fc_free(v.data);
+  fc_free(d.data);
+  fc_free(sum.data);
+  return status;
+}
+
+fc_status FC(winograd_backward_weights)(const fc_conv2d *d, int points, const real *x, const real *dy, real *dw) {
+  int m = points - (int)d->KH + 1;
+  winograd tiles = {.points = points, .r = (int)d->KH, .m = m, .OH = d->OH, .OW = d->OW, .K = d->K};
+  tiles.TH = ceil_div(d->OH, m), tiles.TW = ceil_div(d->OW, m), tiles.tiles = d->N * tiles.TH * tiles.TW;
+  if (tiles.tiles == 0) {
+    memset(dw, 0, (size_t)(d->KH * d->KW * d->C * d->K) * sizeof(real));
+    return FC_OK;
+  }
+  job j = {.x = tiles, .dy = tiles, .t = FC(winograd_find)(points, (int)d->KH)};
+  j.x.C = d->C, j.x.top = d->PT, j.x.left = d->PL;
+  j.x.in = (tap_image){x, d->N, d->H, d->W, d->x_pitch};
+  j.dy.C = d->K;
+  j.dy.in = (tap_image){dy, d->N, d->OH, d->OW, d->y_pitch};
+  j.threads = fc_threads_for_macs(points * points * tiles.tiles * d->C * d->K);
+  size_t zeros = (size_t)max_i64(padded_cols(d->C), padded_cols(d->K)) * sizeof(real);
+  j.zero = fc_alloc(zeros);
+  if (!j.zero) return FC_NO_MEMORY;
+  memset(j.zero, 0, zeros);
+  winograd_values from = {.pitch = winograd_pitch(d->C)}, with = {.pitch = winograd_pitch(d->K)}, sum = with;
+  sum.plane = winograd_plane(d->C, sum.pitch);
+  int small = points * points * sum.plane * (int64_t)sizeof(real) <= SUM_BYTES;
+  fc_status status = (small ? run_chunks : run_waves)(&j, from, with, sum, dw);
+  fc_free(j.zero);
+  return status;
+}
