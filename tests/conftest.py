@@ -7,3 +7,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+from collections.abc import Iterator
+
+import pytest
+
+import fastconv as fc
+
+
+@pytest.fixture
+def exact_accuracy() -> Iterator[None]:
+    """ "auto" keeps to direct sums during a test."""
+    fc.set_conv2d_accuracy("exact")
+    yield
+    fc.set_conv2d_accuracy("fast")

@@ -14,6 +14,7 @@ import numpy as np
 from op_calls import Array, op_calls
 from support import ConvCase, integers, randn, random_conv_cases
 
+import fastconv as fc
 from fastconv import ops, reference
 
 TOLERANCE = {"float64": 1e-10, "float32": 3e-5}
@@ -62,6 +63,7 @@ def check_every_op(check: Check, dtype: str) -> None:
 
 def check_conv2d(check: Check, dtype: str, cases: list[ConvCase]) -> None:
     """Every algorithm and pass: exact on integers where the algorithm is direct, within tolerance else."""
+    fc.set_conv2d_accuracy("exact")  # "auto" too
     for case in cases:
         for algorithm in case.algorithms:
             exact = not algorithm.startswith("winograd")
@@ -81,6 +83,7 @@ def check_conv2d(check: Check, dtype: str, cases: list[ConvCase]) -> None:
 
 def hash_rounded_results(check: Check, dtype: str) -> None:
     """Normal data, where the order of a sum shows in the last bit; large enough for several threads."""
+    fc.set_conv2d_accuracy("fast")
     for case in LARGE:
         x, kernel, bias = case.arrays(randn, seed=3, dtype=dtype)
         for algorithm in case.algorithms:

@@ -21,6 +21,7 @@ TAIL_CHANNELS = range(1, 34)
 
 #: Algorithms that want groups refuse all else.
 FOR_GROUPS = ("depthwise", "grouped")
+WINOGRAD = ("winograd", "winograd_2x2", "winograd_6x6")
 
 both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 both_implementations = pytest.mark.parametrize("impl", [ops, reference], ids=["ops", "reference"])

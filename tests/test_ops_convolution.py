@@ -8,6 +8,7 @@ import pytest
 from support import (
     FOR_GROUPS,
     TAIL_CHANNELS,
+    WINOGRAD,
     Array,
     ConvCase,
     assert_close,
@@ -20,8 +21,7 @@ from torch_oracle import keras_on_torch, torch, torch_conv2d, torch_gradients
 
 from fastconv import ops, reference
 
-ALGORITHMS = [name for name in ops.conv2d_algorithms() if name not in FOR_GROUPS]  # of any convolution
-DIRECT = [name for name in ALGORITHMS if not name.startswith("winograd")]
+ALGORITHMS = [name for name in ops.conv2d_algorithms() if name not in (*FOR_GROUPS, *WINOGRAD)]  # of any convolution
 RANDOM_CASES = random_conv_cases(240, seed=3)
 TAIL_CASES = [ConvCase(1, (4, 5), c, 34 - c, (2, 3), (1, 2), "same") for c in TAIL_CHANNELS]
 #: Sizes that fill several blocks and tiles of the kernels, with remainders.
@@ -80,13 +80,13 @@ def test_vector_tails_and_several_blocks(case: ConvCase, dtype: str) -> None:
 
 @both_dtypes
 @pytest.mark.parametrize("case", RANDOM_CASES[:60] + TAIL_CASES + LARGE_CASES[:4], ids=str)
-def test_integers_are_exact(case: ConvCase, dtype: str) -> None:
+def test_integers_are_exact(case: ConvCase, dtype: str, exact_accuracy: None) -> None:
     x, kernel, bias = case.arrays(integers, seed=6, dtype=dtype)
     out_shape = reference.conv2d(x, kernel, bias, **case.arguments).shape
     dy = integers(np.random.default_rng(7), out_shape, dtype)
     expected = run_all(reference, case, x, kernel, bias, dy, "auto")
     for algorithm in case.algorithms:
-        if algorithm.startswith("winograd"):
+        if algorithm in WINOGRAD:
             continue
         results = run_all(ops, case, x, kernel, bias, dy, algorithm)
         for name, got, want in zip(("y", "dx", "dkernel", "dbias"), results, expected, strict=True):
@@ -129,7 +129,7 @@ def test_fused_prelu(algorithm: str) -> None:
         assert_close(fused, np.where(linear > 0, linear, alpha * linear).astype(np.float64), "float32")
 
 
-@pytest.mark.parametrize("algorithm", DIRECT)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("channels", [1, 4, 8, 17, 33])
 def test_nan_and_inf_stay_where_they_belong(algorithm: str, value: float, channels: int) -> None:
@@ -150,7 +150,7 @@ def test_nan_and_inf_stay_where_they_belong(algorithm: str, value: float, channe
         assert np.isfinite(dbias).all()
 
 
-@pytest.mark.parametrize("algorithm", DIRECT)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("filters", [1, 5, 16, 33])
 def test_nan_in_upstream_gradient(algorithm: str, filters: int) -> None:
     case = ConvCase(1, (5, 6), 3, filters, (2, 3))
