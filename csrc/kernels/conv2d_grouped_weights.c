@@ -8,6 +8,7 @@ enum {
   COLS = 5,     /* taps of a kernel row that have a register each, or 3 x 3 */
   TASKS = 16,   /* chunks of pixels times parts of the channels: by shape, never by the number of threads */
   PIXELS = 128, /* outputs that are summed in registers before the sums go to memory */
+  AHEAD = 1,    /* vectors: a vector's pixels lie too far apart for the hardware to fetch them ahead */
   PAYS = 16     /* times that a chunk's data must outweigh dw: each chunk writes a copy of it */
 };
 
@@ -34,7 +35,10 @@ FC_INLINE void add_row(const int T, const int KH, const int KW, const int S, con
                        const real *dy, vec *sum, vec *bias) {
   vec gradient[MOST];
 #pragma GCC unroll 4
-  for (int t = 0; t < T; t++) *bias += gradient[t] = load(dy + t * p->d->y_pitch);
+  for (int t = 0; t < T; t++) {
+    *bias += gradient[t] = load(dy + t * p->d->y_pitch);
+    __builtin_prefetch(dy + t * p->d->y_pitch + AHEAD * VL, 0, 2);
+  }
 #pragma GCC unroll 3
   for (int r = 0; r < KH; r++) {
     if (r < in.first || r >= in.last) continue;
@@ -43,7 +47,8 @@ FC_INLINE void add_row(const int T, const int KH, const int KW, const int S, con
     for (int j = 0; j < (T - 1) * S + KW; j++, from += p->d->x_pitch) {
       if (j < KW / 2 && j < left) continue;
       if (j >= (T - 1) * S + (KW + 1) / 2 && (T - 1) * S + KW - j <= right) continue;
-      vec v = lanes_load(mode, from, index, VL);
+      if (r == KH - 1 && j < T * S) __builtin_prefetch(from + AHEAD * VL, 0, 2);
+      vec v = in_register(lanes_load(mode, from, index, VL));
 #pragma GCC unroll 5
       for (int u = 0; u < KW; u++)
         if (j >= u && (j - u) % S == 0 && (j - u) / S < T) sum[r * KW + u] += v * gradient[(j - u) / S];
@@ -154,7 +159,7 @@ static void sum_chunk(const weights_plan *p, sum_fn *sum, int64_t begin, int64_t
   int64_t row_size = p->lanes->vectors * VL, depth = p->lanes->depth;
   vec sums[9], bias;
   for (int64_t row = begin; row < end; row += p->band)
-    for (int64_t v = first; v < last; v++)
+    for (int64_t v = first; v < last; v++) {
       for (int64_t i = 0; i < depth; i++)
         for (int64_t kh = 0; kh < d->KH; kh += p->height)
           for (int64_t kw = 0; kw < d->KW; kw += p->width) {
@@ -169,6 +174,7 @@ static void sum_chunk(const weights_plan *p, sum_fn *sum, int64_t begin, int64_t
             real *to = partial + d->KH * d->KW * depth * row_size + v * VL;
             store(to, row == begin ? bias : load(to) + bias);
           }
+    }
 }
 
 /* dw and, unless it is NULL, db = sum of the chunks, in order */

@@ -45,6 +45,16 @@ FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 FC_INLINE vec splat(real a) { return a - (vec){0}; } /* a + 0 would lose the sign of -0 */
 
+/* v, read once: gcc would rather read memory again at every use of a value that it has seen loaded. */
+FC_INLINE vec in_register(vec v) {
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(v));
+#endif
+  return v;
+}
+
 /* The first n < VL lanes; the others are 0 and, in memory, untouched. Vector extensions have no word for a mask. */
 #if defined(__AVX512F__) && FC_DOUBLE
 FC_INLINE vec load_part(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
