@@ -49,6 +49,9 @@
   X(fc_status, max_pool2d, (const fc_pool2d *d, const void *x, void *y, int32_t *argmax))                              \
   X(fc_status, max_pool2d_backward,                                                                                    \
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *dy, const int32_t *argmax, void *dx))                 \
+  X(fc_status, max_pool2d_backward_windows, (const fc_pool2d *d, const void *dy, const int32_t *argmax, void *dx))     \
+  X(fc_status, copy_rows, (int64_t rows, int64_t n, int64_t x_pitch, const void *x, int64_t y_pitch, void *y))         \
+  X(fc_status, add, (int64_t n, const void *a, const void *b, void *y))                                                \
   X(fc_status, max_unpool2d,                                                                                           \
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *x, const int32_t *argmax, void *y))                   \
   X(fc_status, max_unpool2d_backward,                                                                                  \

@@ -97,11 +97,43 @@ def test_pools_equal_the_reference(case: PoolCase, dtype: str) -> None:
     dy = integers(rng, y.shape, dtype)
     dx = ops.max_pool2d_backward(dy, argmax, x.shape)
     assert np.array_equal(dx, reference.max_pool2d_backward(dy, argmax, x.shape))
+    assert np.array_equal(dx, ops.max_pool2d_backward(dy, argmax, x.shape, **case.arguments))
     for count_include_pad in (False, True):
         arguments = {**case.arguments, "count_include_pad": count_include_pad}
         assert_close(ops.avg_pool2d(x, **arguments), reference.avg_pool2d(x, **arguments), dtype)
         dx = ops.avg_pool2d_backward(dy, x.shape, **arguments)
         assert_close(dx, reference.avg_pool2d_backward(dy, x.shape, **arguments), dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("case", CASES[:60], ids=str)
+def test_many_channels_are_gathered(case: PoolCase, dtype: str) -> None:
+    """From four vectors of channels on, the gradient is gathered window by window; ends that fill no vector too."""
+    rng = np.random.default_rng(5)
+    for channels in (64, 65, 79, 97):
+        x = integers(rng, (case.batch, *case.size, channels), dtype)
+        y, argmax = ops.max_pool2d(x, **case.arguments)
+        dy = integers(rng, y.shape, dtype)
+        want = reference.max_pool2d_backward(dy, argmax, x.shape)
+        assert np.array_equal(ops.max_pool2d_backward(dy, argmax, x.shape, **case.arguments), want)
+
+
+def test_an_index_outside_its_window() -> None:
+    for channels in (3, 64, 70):
+        x = randn(np.random.default_rng(6), (2, 6, 7, channels), "float32")
+        y, argmax = ops.max_pool2d(x, 2)
+        for position, index in [((0, 0, 0, 0), 2), ((1, 2, 2, channels - 1), 0), ((1, 2, 2, channels - 1), 41)]:
+            bad = argmax.copy()
+            bad[position] = index
+            if channels >= 64:  # with few channels any index in the plane is followed
+                with pytest.raises(IndexError, match=r"outside its window: it is not that of a pool \(2, 2\)"):
+                    ops.max_pool2d_backward(y, bad, x.shape, 2)
+            for outside in (-1, 42, 2**31 - 1):
+                bad[position] = outside
+                with pytest.raises(IndexError, match=f"index {outside}, outside"):
+                    ops.max_pool2d_backward(y, bad, x.shape, 2)
+        with pytest.raises(ValueError, match="dy has shape"):
+            ops.max_pool2d_backward(y, argmax, x.shape, 3)
 
 
 @both_implementations

@@ -250,3 +250,22 @@ def test_names_defaults_and_round_trip(name):
 def test_bad_arguments(make, error):
     with pytest.raises(error):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop", "adam"])
+def test_states_that_decay_end_at_zero_and_not_in_slow_denormals(kind, dtype):
+    """Without gradients momentum shrinks step by step; rounding would keep its last denormal number for ever."""
+    smallest = np.finfo(dtype).tiny
+    hyper = {"learning_rate": 0.1, "weight_decay": 0.0, "scale": 1.0, "momentum": 0.9, "nesterov": 0, "rho": 0.9}
+    hyper.update(epsilon=1e-7, beta_1=0.9, beta_2=0.999, step=1)
+    values, grads = [np.ones(37, dtype)], [np.zeros(37, dtype)]
+    states = [[np.full(37, 1.0001 * smallest, dtype) for _ in range({"sgd": 1}.get(kind, 2))]]
+    states[0][0][5] = np.nan
+    states[0][0][6] = -smallest if kind == "sgd" else 2 * smallest
+    ops.optimizer_step(kind, values, grads, states, hyper)
+    if kind == "sgd":
+        assert np.isnan(states[0][0][5])
+        assert not np.delete(states[0][0], 5).any()
+    for state in states[0]:
+        assert not ((np.abs(state) < smallest) & (state != 0)).any()

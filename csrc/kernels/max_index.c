@@ -1,6 +1,7 @@
-/* What follows the indices that max pooling kept: its gradient, unpooling, and unpooling's gradient.
- * An index comes from the caller's data, so each is checked before it is used: FC_BAD_INDEX, and nothing is written
- * out of bounds. A thread owns whole planes of 64 channels, in which every sum runs in row-major order of the output.
+/* What follows the indices that max pooling kept: its gradient for windows that are not known, unpooling, and
+ * unpooling's gradient. An index comes from the caller's data, so each is checked before it is used: FC_BAD_INDEX, and
+ * nothing is written out of bounds. A thread owns whole planes of 64 channels, in which every sum runs in row-major
+ * order of the output.
  */
 #include "simd.h"
 

@@ -1,4 +1,4 @@
-/* Pooling of x (N, H, W, C) into y (N, OH, OW, C): maximum and mean of every window, and the mean's gradient.
+/* Pooling of x (N, H, W, C) into y (N, OH, OW, C): maximum and mean of every window, and their gradients.
  *
  * A window is the part of (PH, PW) that lies in the input: padding never wins and adds nothing. A thread owns a block
  * of whole rows and goes through it from left to right, so the last vector of a pixel may spill over into the next
@@ -15,6 +15,12 @@ typedef int32_t index_vec __attribute__((vector_size(FC_VEC_BYTES / sizeof(real)
 FC_INLINE void store_index(int32_t *p, ivec index, int64_t n) {
   index_vec v = __builtin_convertvector(index, index_vec);
   memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+FC_INLINE ivec load_index(const int32_t *p, int64_t n) {
+  index_vec v = {0};
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return __builtin_convertvector(v, ivec);
 }
 
 /* The window of output pixel (oh, ow), clipped to the input: rows [top, bottom), columns [left, right). */
@@ -163,9 +169,26 @@ FC_INLINE void gather_mean(const fc_pool2d *d, const real *image, window from, c
   for (int v = 0; v < nv; v++) store_n(dx + v * VL, total[v], n);
 }
 
+/* dx of pixel p = sum over the windows that it won of dy; *wins -= 1 in every one of the first n lanes that won, though
+ * all lanes are gathered where `whole`. */
+FC_INLINE void gather_max(const fc_pool2d *d, const real *image, const int32_t *argmax, int64_t p, window from, int nv,
+                          int64_t n, int whole, real *dx, ivec *wins) {
+  vec total[NV] = {{0}};
+  int64_t lanes = whole ? VL : n;
+  ivec counted = lanes_below(n);
+  for (int64_t oh = from.top; oh < from.bottom; oh++)
+    for (int64_t i = oh * d->OW + from.left; i < oh * d->OW + from.right; i++)
+      for (int v = 0; v < nv; v++) {
+        ivec won = load_index(argmax + i * d->C + v * VL, lanes) == (integer)p;
+        total[v] += blend(won, load_n(image + i * d->C + v * VL, lanes), splat(0));
+        *wins += won & counted;
+      }
+  for (int v = 0; v < nv; v++) store_n(dx + v * VL, total[v], lanes);
+}
+
 /* readers (W, 2): the output columns that read each input column */
-static void gather_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end, const real *share,
-                       const int64_t *readers, real *dx, const real *dx_end) {
+static void gather_mean_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end, const real *share,
+                            const int64_t *readers, real *dx, const real *dx_end) {
   const real *image = dy + row / d->H * d->OH * d->OW * d->C;
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
@@ -184,6 +207,34 @@ static void gather_row(const fc_pool2d *d, int64_t row, const real *dy, const re
   }
 }
 
+/* Likewise; returns how many windows were won. */
+static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end,
+                              const int32_t *argmax, const int64_t *readers, real *dx, const real *dx_end) {
+  int64_t first = row / d->H * d->OH * d->OW * d->C, count = 0;
+  const real *image = dy + first;
+  ivec wins = {0};
+  window from;
+  readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
+  for (int64_t w = 0; w < d->W; w++) {
+    from.left = readers[2 * w], from.right = readers[2 * w + 1];
+    int none = from.top >= from.bottom || from.left >= from.right;
+    const real *end = none ? image : image + ((from.bottom - 1) * d->OW + from.right) * d->C;
+    real *to = dx + (row * d->W + w) * d->C;
+    int64_t c = 0, p = row % d->H * d->W + w;
+    for (; c + NV * VL <= d->C; c += NV * VL)
+      gather_max(d, image + c, argmax + first + c, p, from, NV, VL, 1, to + c, &wins);
+    for (; c < d->C; c += VL) {
+      int64_t n = min_i64(VL, d->C - c);
+      if (may_spill(d, c, end, dy_end, to + c, dx_end))
+        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 1, to + c, &wins);
+      else
+        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 0, to + c, &wins);
+    }
+  }
+  for (int l = 0; l < VL; l++) count -= wins[l];
+  return count;
+}
+
 /* dy (N, OH, OW, C) -> dx (N, H, W, C) */
 fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const void *dy_, void *dx_) {
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
@@ -200,9 +251,33 @@ fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const voi
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static)
   for (int64_t first = 0; first < rows; first += block) {
     int64_t last = min_i64(rows, first + block);
-    for (int64_t row = first; row < last; row++) gather_row(d, row, dy, dy_end, share, readers, dx, dx + last * length);
+    for (int64_t row = first; row < last; row++)
+      gather_mean_row(d, row, dy, dy_end, share, readers, dx, dx + last * length);
   }
   fc_free(share);
   fc_free(readers);
   return FC_OK;
+}
+
+/* dy, argmax (N, OH, OW, C) -> dx (N, H, W, C): every input pixel asks the windows that hold it whether it won them, so
+ * that dx is written once. Sums run in row-major order of the output, as in max_pool2d_backward. */
+fc_status FC(max_pool2d_backward_windows)(const fc_pool2d *d, const void *dy_, const int32_t *argmax, void *dx_) {
+  /* few channels or many questions: going to the winners costs less */
+  if (d->C < NV * VL || ceil_div(d->PH, d->SH) * ceil_div(d->PW, d->SW) > VL)
+    return FC(max_pool2d_backward)(d->N, d->OH * d->OW, d->H * d->W, d->C, dy_, argmax, dx_);
+  const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
+  real *dx = dx_;
+  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
+  if (!readers) return FC_NO_MEMORY;
+  for (int64_t w = 0; w < d->W; w++) readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
+  int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
+  int64_t won = 0; /* every output has one winner, which asks it once, unless its index lies outside its window */
+#pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static) reduction(+ : won)
+  for (int64_t first = 0; first < rows; first += block) {
+    int64_t last = min_i64(rows, first + block);
+    for (int64_t row = first; row < last; row++)
+      won += gather_max_row(d, row, dy, dy_end, argmax, readers, dx, dx + last * length);
+  }
+  fc_free(readers);
+  return won == d->N * d->OH * d->OW * d->C ? FC_OK : FC_BAD_INDEX;
 }

@@ -83,6 +83,10 @@ cdef extern from "fastconv.h" nogil:
         fc_status (*max_pool2d)(const fc_pool2d *, const void *, void *, int32_t *) noexcept nogil
         fc_status (*max_pool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
                                          void *) noexcept nogil
+        fc_status (*max_pool2d_backward_windows)(const fc_pool2d *, const void *, const int32_t *,
+                                                 void *) noexcept nogil
+        fc_status (*copy_rows)(int64_t, int64_t, int64_t, const void *, int64_t, void *) noexcept nogil
+        fc_status (*add)(int64_t, const void *, const void *, void *) noexcept nogil
         fc_status (*max_unpool2d)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
                                   void *) noexcept nogil
         fc_status (*max_unpool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,

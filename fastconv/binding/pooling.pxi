@@ -52,6 +52,17 @@ def max_pool2d_backward(cnp.ndarray dy, cnp.ndarray argmax, cnp.ndarray dx):
     check(status)
 
 
+def max_pool2d_backward_windows(tuple geometry, cnp.ndarray dy, cnp.ndarray argmax, cnp.ndarray dx):
+    """dy, argmax (N, OH, OW, C) -> dx (N, H, W, C), where argmax lies in the windows of the geometry."""
+    cdef fc_pool2d d = pool_descriptor(geometry, dx, dy)
+    cdef const fc_kernels *kernels = table_of(dy)
+    cdef int32_t *index = <int32_t *>cnp.PyArray_DATA(argmax)
+    cdef fc_status status
+    with nogil:
+        status = kernels.max_pool2d_backward_windows(&d, cnp.PyArray_DATA(dy), index, cnp.PyArray_DATA(dx))
+    check(status)
+
+
 def max_unpool2d(cnp.ndarray x, cnp.ndarray argmax, cnp.ndarray y):
     """x, argmax (N, OH, OW, C) -> y (N, H, W, C)."""
     cdef const fc_kernels *kernels = table_of(x)

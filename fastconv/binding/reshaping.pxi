@@ -11,6 +11,28 @@ def transpose(tuple geometry, cnp.ndarray x, cnp.ndarray y):
     check(status)
 
 
+def copy_rows(cnp.ndarray x, int64_t x_first, cnp.ndarray y, int64_t y_first, int64_t rows, int64_t n):
+    """y[r, y_first : y_first + n] = x[r, x_first : x_first + n] for r < rows; x and y as `rows` rows each."""
+    cdef const fc_kernels *kernels = table_of(x)
+    cdef int64_t x_pitch = cnp.PyArray_SIZE(x) // rows, y_pitch = cnp.PyArray_SIZE(y) // rows
+    cdef char *source = <char *>cnp.PyArray_DATA(x) + x_first * cnp.PyArray_ITEMSIZE(x)
+    cdef char *target = <char *>cnp.PyArray_DATA(y) + y_first * cnp.PyArray_ITEMSIZE(y)
+    cdef fc_status status
+    with nogil:
+        status = kernels.copy_rows(rows, n, x_pitch, source, y_pitch, target)
+    check(status)
+
+
+def add(cnp.ndarray a, cnp.ndarray b, cnp.ndarray y):
+    """y = a + b, all of one shape; y may be a."""
+    cdef const fc_kernels *kernels = table_of(a)
+    cdef int64_t n = cnp.PyArray_SIZE(a)
+    cdef fc_status status
+    with nogil:
+        status = kernels.add(n, cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(y))
+    check(status)
+
+
 def place(int64_t top, int64_t left, cnp.ndarray x, cnp.ndarray y):
     """x (N, H, W, C) at (top, left) of y (N, OH, OW, C), which is 0 elsewhere; negative: cropped."""
     cdef const fc_kernels *kernels = table_of(x)

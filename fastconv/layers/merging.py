@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from .. import ops
 from ..ops.geometry import integer
 from .base import Layer, LayerOptions
 from .node import Shape
@@ -30,9 +31,9 @@ class Add(_Elementwise):
     """
 
     def forward(self, *inputs: np.ndarray, training: bool = False) -> tuple[np.ndarray, Any]:
-        y = inputs[0] + inputs[1]
-        for x in inputs[2:]:
-            y = y + x if x.shape != y.shape else np.add(y, x, out=y)
+        y = inputs[0]
+        for x in inputs[1:]:
+            y = ops.add(y, x) if x.shape == y.shape else y + x
         return y, [x.shape for x in inputs]
 
     def backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, ...]:
@@ -90,11 +91,10 @@ class Concatenate(Layer):
         return tuple(out)
 
     def forward(self, *inputs: np.ndarray, training: bool = False) -> tuple[np.ndarray, Any]:
-        return np.concatenate(inputs, axis=self.axis), [x.shape[self.axis] for x in inputs]
+        return ops.concatenate(inputs, self.axis), [x.shape[self.axis] for x in inputs]
 
     def backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, ...]:
-        bounds = np.cumsum(cache)[:-1]
-        return tuple(np.ascontiguousarray(part) for part in np.split(dy, bounds, axis=self.axis))
+        return ops.concatenate_backward(dy, cache, self.axis)
 
 
 def _several(input_shape: Any) -> Sequence[Shape]:

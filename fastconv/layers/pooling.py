@@ -87,7 +87,10 @@ class MaxPool2D(_Pool2D):
     def backward(self, dy: Any, cache: Any) -> np.ndarray | None:
         argmax, input_shape = cache
         dy = dy[0] if self.return_argmax else dy
-        return None if dy is None else ops.max_pool2d_backward(dy, argmax, input_shape)
+        if dy is None:
+            return None
+        geometry = (self.pool_size, self.strides, self.padding, self.ceil_mode)
+        return ops.max_pool2d_backward(dy, argmax, input_shape, *geometry)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         shape = super().compute_output_shape(input_shape)

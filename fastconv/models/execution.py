@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import ops
 from ..layers.base import Layer, accepts_need_dx, output_and_cache
 from ..layers.node import Node, Tensor
 from ..layers.parameter import Parameter
@@ -269,7 +270,7 @@ class _Flow:
         elif self.owned[slot]:
             np.add(present, gradient, out=present)
         else:
-            self.gradients[slot] = present + gradient
+            self.gradients[slot] = ops.add(present, gradient)
             self.owned[slot] = True
 
     def take(self, slot: int) -> Array | None:

@@ -43,6 +43,7 @@ from fastconv.ops.layout import hwio_to_oihw, nchw_to_nhwc, nhwc_to_nchw, oihw_t
 from fastconv.ops.linear import dense, dense_backward, matmul
 from fastconv.ops.locally_connected import locally_connected2d, locally_connected2d_backward
 from fastconv.ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from fastconv.ops.merging import add, concatenate, concatenate_backward
 from fastconv.ops.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -77,6 +78,7 @@ from fastconv.ops.transposed import conv2d_transpose, conv2d_transpose_backward
 __all__ = [
     "activate",
     "activation_backward",
+    "add",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -84,6 +86,8 @@ __all__ = [
     "batch_norm_inference",
     "batch_norm_inference_backward",
     "col2im",
+    "concatenate",
+    "concatenate_backward",
     "conv2d",
     "PreparedKernel",
     "conv2d_algorithms",

@@ -41,6 +41,7 @@ from fastconv.reference.layout import hwio_to_oihw, nchw_to_nhwc, nhwc_to_nchw, 
 from fastconv.reference.linear import dense, dense_backward, matmul
 from fastconv.reference.locally_connected import locally_connected2d, locally_connected2d_backward
 from fastconv.reference.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from fastconv.reference.merging import add, concatenate, concatenate_backward
 from fastconv.reference.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -75,6 +76,7 @@ from fastconv.reference.transposed import conv2d_transpose, conv2d_transpose_bac
 __all__ = [
     "activate",
     "activation_backward",
+    "add",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -82,6 +84,8 @@ __all__ = [
     "batch_norm_inference",
     "batch_norm_inference_backward",
     "col2im",
+    "concatenate",
+    "concatenate_backward",
     "conv2d",
     "conv2d_backward_data",
     "conv2d_backward_weights",

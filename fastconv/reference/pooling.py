@@ -77,8 +77,19 @@ def max_pool2d(
     return y, (argmax if return_argmax else None)
 
 
-def max_pool2d_backward(dy: Array, argmax: Array, input_shape: Sequence[int]) -> Array:
-    """``dx`` of ``input_shape``: every winner receives its ``dy``; winners of several windows receive the sum."""
+def max_pool2d_backward(
+    dy: Array,
+    argmax: Array,
+    input_shape: Sequence[int],
+    pool_size: IntOrPair | None = None,
+    strides: IntOrPair | None = None,
+    padding: PaddingLike = "valid",
+    ceil_mode: bool = False,
+) -> Array:
+    """``dx`` of ``input_shape``: every winner receives its ``dy``; winners of several windows receive the sum.
+
+    The geometry of the windows, which only makes a kernel faster, changes nothing.
+    """
     n, h, w, c = input_shape
     dx = np.zeros((n, h * w, c), dy.dtype)
     image, channel = np.ogrid[:n, :c]
