@@ -20,6 +20,12 @@ static const char *not_grouped(const fc_conv2d *d, fc_pass pass) {
   return d->G > 1 ? NULL : "it wants more than one group";
 }
 
+/* One channel is one group, but not what depthwise is made for. */
+static int depthwise_wins(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared) {
+  (void)t, (void)pass, (void)prepared;
+  return d->G > 1;
+}
+
 /* Wider groups than this fill a vector of their own, and implicit GEMM is faster. */
 static int grouped_wins(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared) {
   (void)t, (void)pass, (void)prepared;
@@ -57,7 +63,7 @@ static const struct {
   const char *(*refusal)(const fc_conv2d *d, fc_pass pass);
   int (*wins)(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared); /* NULL: always */
 } algorithms[ALGORITHMS] = {
-    [DEPTHWISE] = {"depthwise", not_depthwise, NULL},
+    [DEPTHWISE] = {"depthwise", not_depthwise, depthwise_wins},
     [GROUPED] = {"grouped", not_grouped, grouped_wins},
     [WINOGRAD] = {"winograd", winograd_rule, winograd_wins},
     [IMPLICIT_GEMM] = {"implicit_gemm", no_rule, NULL},

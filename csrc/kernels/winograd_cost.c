@@ -7,7 +7,7 @@ enum { POINTS = 6 };
 /* What a vector of each costs, in multiply-adds. */
 static const double DIRECT = .9, DIRECT_WEIGHTS = 1., PRODUCT = 1.25, PRODUCT_WEIGHTS = 1.4;
 static const double TILE = 350;                                          /* transform a tile, input or output */
-static const double FILTER = 550, FLIPPED_FILTER = 750, GRADIENT = 2200; /* a filter's: memory more than arithmetic */
+static const double FILTER = 550, FLIPPED_FILTER = 750, GRADIENT = 1600; /* a filter's: memory more than arithmetic */
 static const double REARRANGE = 20; /* a vector of a run that space to depth copies */
 static const double STORE = 25;     /* an output pixel of backward data, which few channels do not hide */
 
