@@ -175,6 +175,12 @@ def test_auto_takes_the_depthwise_kernel() -> None:
         assert np.array_equal(got, want)
 
 
+def test_auto_takes_one_channel_for_a_dense_convolution() -> None:
+    """The first layer of a network on grey images has as many groups as channels too."""
+    for which in ("forward", "backward_data", "backward_weights"):
+        assert ops.conv2d_choice((8, 28, 28, 1), (5, 5, 1, 6), padding=2, which=which) != "depthwise"
+
+
 @pytest.mark.parametrize("algorithm", ["depthwise", "grouped"])
 def test_what_it_refuses(algorithm: str) -> None:
     x, kernel = np.zeros((1, 5, 5, 4)), np.zeros((3, 3, 4, 4))
