@@ -90,6 +90,7 @@ def test_conv(tmp_path, capsys):
         *(("conv2", which) for which in conv.PASSES),
     ]
     assert document["rows"][0]["amount"] == 2 * 2 * 28 * 28 * 6 * 25
+    assert {row["algorithm"] for row in document["rows"]} <= {*fc.ops.conv2d_algorithms(), "winograd, implicit_gemm"}
     assert document["summary"]["forward"]["layers"] == 2
     expected = {"fastconv", "fastconv cached", "torch NCHW", "torch NHWC"}
     expected |= set(peers.installed(["onnxruntime", "openvino"])[0])

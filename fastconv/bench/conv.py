@@ -72,4 +72,16 @@ def measure_layer(problem: Problem, options: Options) -> Row:
         {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
     )
     layer, nbytes = problem.layer, sum(array.nbytes for array in (problem.x, problem.kernel, problem.dy))
-    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, nbytes, layer, notes)
+    chosen = ", ".join(dict.fromkeys(_choices(problem)))
+    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, nbytes, layer, chosen, notes)
+
+
+def _choices(problem: Problem) -> Iterator[str]:
+    """What "auto" runs, in one call or two."""
+    backward = (("backward_data", problem.wants_dx), ("backward_weights", problem.wants_dkernel))
+    layer = problem.layer
+    for which, wanted in (("forward", problem.which == "forward"), *backward):
+        if wanted:
+            yield ops.conv2d_choice(
+                layer.input_shape, layer.kernel_shape, **layer.arguments, which=which, dtype=problem.x.dtype
+            )

@@ -52,7 +52,7 @@ def _row(case: Case, options: Options) -> Row:
     samples = measure(
         {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
     )
-    return Row(case.title, case.shape, case.which, case.nbytes, "GB/s", samples, case.nbytes, None, notes)
+    return Row(case.title, case.shape, case.which, case.nbytes, "GB/s", samples, case.nbytes, notes=notes)
 
 
 def _normal(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

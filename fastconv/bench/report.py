@@ -50,19 +50,21 @@ def rate_table(rows: Sequence[Row], limit: float) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
     share = "% peak" if rows[0].unit == "GFLOP/s" else "% memory"
     infer = ["infer"] if any(row.inference_ratio for row in rows) else []
-    lines = [["layer", "shape", "pass", "ms", *names, share, "ratio", *infer, "faults"]]
+    auto = ["auto"] if any(row.algorithm for row in rows) else []
+    lines = [["layer", "shape", "pass", *auto, "ms", *names, share, "ratio", *infer, "faults"]]
     for row in rows:
         rates = [number(row.rate(name)) if name in row.samples else "-" for name in names]
         lines.append(
             [
-                *(row.title, row.shape, words(row.which), f"{1e3 * row.seconds:.3g}", *rates),
+                *(row.title, row.shape, words(row.which), *(row.algorithm for _ in auto)),
+                *(f"{1e3 * row.seconds:.3g}", *rates),
                 f"{100 * row.rate() * 1e9 / limit:.0f}",
                 _ratio(row.ratio),
                 *(_ratio(row.inference_ratio) for _ in infer),
                 f"{row.samples[row.ours].page_faults:.0f}",
             ]
         )
-    return "\n".join(aligned(lines, left=3))
+    return "\n".join(aligned(lines, left=3 + len(auto)))
 
 
 def _ratio(value: float | None) -> str:
@@ -210,6 +212,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "unit": row.unit,
         "bytes": row.nbytes,
         "geometry": geometry,
+        "algorithm": row.algorithm,
         "contestants": contestants,
         "ratio": row.ratio,
         "inference_ratio": row.inference_ratio,

@@ -52,6 +52,7 @@ class Row:
     samples: dict[str, Samples]
     nbytes: int = 0  # inputs and outputs, each once
     layer: ConvLayer | None = None
+    algorithm: str = ""  # what "auto" chose
     notes: list[str] = field(default_factory=list)
 
     @property

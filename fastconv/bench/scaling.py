@@ -44,7 +44,7 @@ def _row(problem: Problem, counts: Sequence[int], options: Options) -> Row:
     }
     samples = measure(runs, options.rounds, options.turn, options.pause)
     layer = problem.layer
-    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, 0, layer, notes)
+    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, layer=layer, notes=notes)
 
 
 def _with_threads(count: int, run: Callable[[], object], is_torch: bool) -> Callable[[], object]:
