@@ -94,26 +94,34 @@ ISA = fc.config.config()["instruction set"]
 LANES, REGISTERS = {"avx512": (16, 32), "avx2": (8, 16), "neon": (4, 32)}.get(ISA, (4, 16))
 peak = machine.Peak(seconds=0.5)
 sizes = [2**power for power in range(14, 29, 2)]
+threads = fc.get_num_threads()
+fc.set_num_threads(1)  # one core and its caches
 speeds = [machine.bandwidth(size, 0.2) for size in sizes]
+fc.set_num_threads(threads)
 memory = machine.memory_bandwidth()
 print(f"{machine.cpu_model()}: {ISA}, {LANES} numbers a vector, {fc.get_num_threads()} threads")
-print(f"peak {peak.flops / 1e9:.0f} GFLOP/s, memory {memory / 1e9:.0f} GB/s")
+print(f"all threads together: peak {peak.flops / 1e9:.0f} GFLOP/s, memory {memory / 1e9:.0f} GB/s")
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 ax.plot(sizes, np.array(speeds) / 1e9, "o-")
 for level in (1, 2, 3):
-    size = fc.get_num_threads() * (machine.cache_bytes(level) or 0)
+    size = machine.cache_bytes(level) or 0
     if sizes[0] < size < sizes[-1]:
         ax.axvline(size, color="tab:red", linestyle=":")
         ax.text(size, ax.get_ylim()[1], f"level {level} ", color="tab:red", ha="right", va="top", rotation=90)
 ax.set_xscale("log", base=2)
-ax.set(title="the more data a loop walks through, the slower they come", xlabel="bytes", ylabel="GB/s", ylim=(0, None))
+ax.set(
+    title="one core: the more data a loop walks through, the slower they come",
+    xlabel="bytes",
+    ylabel="GB/s",
+    ylim=(0, None),
+)
 show(figure, "1_caches")
 
 # %% [markdown]
-# The very left of the picture is low because a loop over so little data ends before it has begun.
+# The very left of the picture is low because so short a loop is over before it was worth the call.
 # Then the arrays outgrow one cache after the other, and memory is several times slower than the
-# first level. A dotted line is the size of a cache, of all cores we use together.
+# first level. A dotted line is the size of a cache.
 #
 # **Arithmetic intensity.** A FMA on numbers that come from memory, used once, needs at least 4
 # bytes. So if we fetch every operand anew, memory lets us do only
@@ -338,8 +346,9 @@ def implicit(x, kernel):
 climb("fastconv, implicit GEMM", implicit, large, touched)
 
 # %% [markdown]
-# **What it teaches.** The fastest copy is the one that is not made. We are close to the ceiling now;
-# no arrangement of the same multiplications can be much faster. Unless...
+# **What it teaches.** The fastest copy is the one that is not made. If the computer is not busy with
+# other things, this is close to the ceiling: no arrangement of the same multiplications can be much
+# faster. Unless...
 #
 # ## Rung 7: fewer multiplications
 #
