@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from fastconv.bench import mnist_epoch
+import fastconv as fc
+from fastconv.bench import mnist_epoch, overhead
 
 
 def test_mnist_epoch_prints_medians_and_a_ratio(capsys):
@@ -22,3 +23,14 @@ def test_the_digits_repeat_to_any_number():
     assert x.max() == 1.0
     assert (x[5_000:] == x[:3]).all()
     assert (y[5_000:] == y[:3]).all()
+
+
+def test_overhead_prints_a_line_for_every_kind_of_layer(capsys):
+    threads = fc.get_num_threads()
+    try:
+        assert overhead.main(["--calls", "2"]) == 0
+    finally:
+        fc.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    for name in overhead.CASES:
+        assert len(re.findall(rf"^{name} +([\d.]+ +\(-?[\d.]+\) *){{3}}$", printed, re.MULTILINE)) == 1

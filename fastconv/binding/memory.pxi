@@ -9,19 +9,27 @@ cdef class Block:
         fc_free(self.data)
 
 
+def is_plain(value):
+    """Whether a value is an array (no subclass) that kernels take: contiguous, aligned, native float32 or float64."""
+    if type(value) is not cnp.ndarray or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>value):
+        return False
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>value)
+    return number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64
+
+
 def empty(shape, dtype):
     """An uninitialised array over pooled memory; ``dtype`` is any NumPy dtype. MemoryError where there is none."""
     cdef cnp.npy_intp dims[32]
-    cdef cnp.dtype descriptor = cnp.dtype(dtype)
+    cdef cnp.dtype descriptor = dtype if type(dtype) is cnp.dtype else cnp.dtype(dtype)
     cdef int axis = 0
     cdef Block block = Block()
-    size = descriptor.itemsize
+    cdef int64_t size = cnp.PyDataType_ELSIZE(descriptor), length
     if len(shape) > 32:
         raise ValueError(f"at most 32 axes, got {len(shape)}")
     for length in shape:
-        size *= length
-        if size > 2**62:
+        if length and size > (<int64_t>1 << 62) // length:
             raise OverflowError(f"an array of shape {tuple(shape)} does not fit 64 bits")
+        size *= length
         dims[axis] = length
         axis += 1
     block.data = fc_alloc(size)

@@ -226,7 +226,7 @@ class Layer(WeightOwner):
             if not isinstance(x, np.ndarray):
                 raise TypeError(f"{self.label} takes NumPy arrays or Input tensors, got {type(x).__name__}")
         if len(arguments) > 1:
-            self._check_mixture([str(x.dtype) for x in arguments])
+            self._check_mixture([x.dtype.name for x in arguments] if len({x.dtype for x in arguments}) > 1 else ())
         if not self.built:
             self._build_for([(None, *x.shape[1:]) for x in arguments])
         return self.infer(*arguments, training=bool(training))

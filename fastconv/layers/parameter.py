@@ -19,12 +19,24 @@ class Parameter:
         regularizer: penalty on the value (see ``fastconv.regularizers``), or None.
 
     Attributes:
+        shape, dtype: of the value; the dtype is ``float32`` or ``float64``.
         trainable: whether gradients are collected; a layer's ``trainable`` switches it.
         version: grows with every change, so that packed or transformed weights can be cached by it.
         grad: gradient of the current step, or None before the first :meth:`add_grad`.
     """
 
-    __slots__ = ("_owns_grad", "_storage", "_view", "grad", "name", "regularizer", "trainable", "version")
+    __slots__ = (
+        "_owns_grad",
+        "_storage",
+        "_view",
+        "dtype",
+        "grad",
+        "name",
+        "regularizer",
+        "shape",
+        "trainable",
+        "version",
+    )
 
     def __init__(self, name: str, value: np.ndarray, trainable: bool = True, regularizer: Any = None) -> None:
         self.name = name
@@ -35,6 +47,8 @@ class Parameter:
         self._owns_grad = False
         self._storage = _aligned_empty(value.shape, value.dtype)
         self._storage[...] = value
+        self.shape: tuple[int, ...] = self._storage.shape
+        self.dtype: np.dtype = self._storage.dtype
         self._view = self._storage.view()
         self._view.flags.writeable = False
 
@@ -42,16 +56,6 @@ class Parameter:
     def value(self) -> np.ndarray:
         """A read-only view of the values; :meth:`assign` changes them."""
         return self._view
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the value."""
-        return self._storage.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """``float32`` or ``float64``."""
-        return self._storage.dtype
 
     @property
     def size(self) -> int:
@@ -95,7 +99,7 @@ class Parameter:
             return
         if gradient.shape != self.shape:
             raise ValueError(f'gradient of "{self.name}" has shape {gradient.shape}, the parameter {self.shape}')
-        if gradient.dtype != self.dtype:
+        if gradient.dtype is not self.dtype and gradient.dtype != self.dtype:
             raise TypeError(f'gradient of "{self.name}" is {gradient.dtype}, the parameter {self.dtype}')
         if self.grad is None:
             self.grad = gradient

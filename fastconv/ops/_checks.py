@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._kernels import is_plain
 from fastconv.ops.geometry import integer
 
 _FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -20,6 +21,20 @@ def array(value: Any, name: str, ndim: int | None = None, like: np.ndarray | Non
     Raises TypeError for any other dtype (an op never casts silently) or one that differs from ``like``'s, ValueError
     for another number of axes than ``ndim``.
     """
+    plain = is_plain(value)  # the common case, and the fast one
+    if not plain:
+        value = _float_array(value, name)
+    if like is not None and value.dtype is not like.dtype and value.dtype != like.dtype:
+        raise TypeError(f"{name} is {value.dtype} but the first array is {like.dtype}: pass both in one dtype")
+    if ndim is not None and value.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {value.shape}")
+    if not (plain or (value.flags.c_contiguous and value.flags.aligned)):
+        value = np.array(value, order="C")
+    return value
+
+
+def _float_array(value: Any, name: str) -> np.ndarray:
+    """``value`` as an array of a native float type in any memory layout."""
     if type(value) is not np.ndarray:
         value = np.asarray(value)
     dtype = value.dtype
@@ -28,12 +43,6 @@ def array(value: Any, name: str, ndim: int | None = None, like: np.ndarray | Non
         if native not in _FLOAT_TYPES:
             raise TypeError(_dtype_message(name, dtype))
         value = value.astype(native)
-    if like is not None and value.dtype != like.dtype:
-        raise TypeError(f"{name} is {value.dtype} but the first array is {like.dtype}: pass both in one dtype")
-    if ndim is not None and value.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {value.shape}")
-    if not (value.flags.c_contiguous and value.flags.aligned):
-        value = np.array(value, order="C")
     return value
 
 

@@ -41,11 +41,15 @@ def optimizer_step(
     if not len(values) == len(grads) == len(states):
         raise ValueError(f"{len(values)} values, {len(grads)} gradients and {len(states)} lists of states do not match")
     groups: dict[np.dtype, tuple[list[np.ndarray], list[np.ndarray], list[Sequence[np.ndarray]]]] = {}
+    group, dtype = None, None
     for value, grad, state in zip(values, grads, states, strict=True):
         _check_parameter(kind, value, state)
         grad = _checks.array(grad, "grad", None, value)
-        _checks.expect_shape(grad, value.shape, "grad", "the shape of its parameter")
-        group = groups.setdefault(value.dtype, ([], [], []))
+        if grad.shape != value.shape:
+            _checks.expect_shape(grad, value.shape, "grad", "the shape of its parameter")
+        if group is None or value.dtype is not dtype:
+            dtype = value.dtype
+            group = groups.setdefault(dtype, ([], [], []))
         group[0].append(value)
         group[1].append(grad)
         group[2].append(state)
@@ -56,9 +60,12 @@ def optimizer_step(
 def _check_parameter(kind: str, value: np.ndarray, state: Sequence[np.ndarray]) -> None:
     if len(state) not in _STATES[kind]:
         raise ValueError(f"{kind} keeps {' or '.join(map(str, _STATES[kind]))} arrays a parameter, got {len(state)}")
+    shape = value.shape
     for array in (value, *state):
-        if _checks.array(array, "value", None, value) is not array or not array.flags.writeable:
+        plain = _checks.array(array, "value", None, value) is array
+        if not plain or not array.flags.writeable:
             raise ValueError(
                 "values and states are updated in place: they must be contiguous, native and writable arrays"
             )
-        _checks.expect_shape(array, value.shape, "state", "the shape of its parameter")
+        if array.shape != shape:
+            _checks.expect_shape(array, shape, "state", "the shape of its parameter")
