@@ -31,7 +31,7 @@ def settings():
 
 
 def _quick_peak(init):
-    return lambda self, dtype="float32", seconds=0.0: init(self, dtype, 0.0)
+    return lambda self, dtype="float32", seconds=0.0, **options: init(self, dtype, 0.0, **options)
 
 
 def _quick_bandwidth(measure):
@@ -226,10 +226,12 @@ def test_summary_refuses_wrong_results():
         (("conv", "--net", "alexnett"), "did you mean 'alexnet'"),
         (("conv", "--net", "alexnet", "--layer", "cnv3"), "did you mean 'conv3'"),
         (("conv", "--peer", "torhc"), "did you mean 'torch'"),
+        (("ops", "--peer", "openvino"), "there are torch, all, none"),
         (("conv", "--algorithm", "im2cl"), "did you mean 'im2col'"),
         (("conv", "--isa", "avx3"), "unknown instruction set 'avx3'"),
         (("net", "--net", "lenet"), "did you mean 'lenet5'"),
         (("conv", "--threads", "5000"), "5000"),
+        (("conv", "--threads", "2", "--clock", "cpu"), "--threads 1"),
         (("conv", "--net", "lenet", "--layer", "conv2", *ROUGH, "--batch", "1", "--plot", "a.docx"), "a.docx"),
     ],
 )

@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_passes(conv, _PASSES, ["forward", "backward"], "backward: data and weights")
     conv.add_argument("--algorithm", nargs="+", default=["auto"], metavar="NAME", help="ours, by name (default: auto)")
     conv.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
-    _add_common(conv, "torch, onnxruntime, openvino (both inference only)")
+    _add_common(conv, ("torch", "onnxruntime", "openvino"))
     conv.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread on a busy machine (%(default)s)"
     )
@@ -78,14 +78,16 @@ def _add_passes(parser: argparse.ArgumentParser, known: tuple[str, ...], default
     parser.set_defaults(known_passes=known)
 
 
-def _add_common(parser: argparse.ArgumentParser, peers: str = "torch", rounds: int = 7) -> None:
-    parser.add_argument("--peer", nargs="+", default=["torch"], metavar="PEER", help=f"{peers}, all or none (torch)")
+def _add_common(parser: argparse.ArgumentParser, peers: tuple[str, ...] = ("torch",), rounds: int = 7) -> None:
+    names = f"{', '.join(peers)}, all or none (default: torch)"
+    parser.add_argument("--peer", nargs="+", default=["torch"], metavar="PEER", help=names)
+    parser.set_defaults(known_peers=peers)
     parser.add_argument("--isa", help="instruction set (default: the one in use)")
     parser.add_argument("--threads", type=_positive, help="for everybody (default: the number in use)")
     parser.add_argument("--rounds", type=_positive, default=rounds, help="turns of each contestant (%(default)s)")
     parser.add_argument("--seconds", type=_seconds, default=0.015, help="that a turn takes, at least (%(default)s)")
     parser.add_argument(
-        "--pause", type=_seconds, default=0.03, help="seconds before a turn, while others' threads spin (%(default)s)"
+        "--pause", type=_seconds, help="seconds before a turn, while others' threads spin (0.03; ONNX Runtime: 0.06)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG, SVG or PDF")
@@ -127,16 +129,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
+    from .. import get_num_threads
+    from .layers import UsageError
     from .peers import installed
-    from .rows import Options
+    from .rows import Options, pause_for
 
-    present, missing = installed(arguments.peer)
+    present, missing = installed(arguments.peer, arguments.known_peers)
     for line in missing:
         print(line, file=sys.stderr)
     clock = time.process_time if getattr(arguments, "clock", "wall") == "cpu" else time.perf_counter
+    if clock is time.process_time and get_num_threads() > 1:
+        raise UsageError("--clock cpu adds up the time of all threads: it wants --threads 1")
     names = getattr(arguments, "algorithm", ["auto"])
     dtype = getattr(arguments, "dtype", "float32")
-    return Options(present, names, dtype, arguments.rounds, arguments.seconds, arguments.pause, clock)
+    pause = pause_for(present) if arguments.pause is None else arguments.pause
+    return Options(present, names, dtype, arguments.rounds, arguments.seconds, pause, clock)
 
 
 def _passes(arguments: argparse.Namespace) -> list[str]:
@@ -186,7 +193,7 @@ def _conv(arguments: argparse.Namespace) -> int:
     found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
     conv.check_algorithms(arguments.algorithm)
     options = _options(arguments)
-    peak = machine.Peak(options.dtype)
+    peak = machine.Peak(options.dtype, clock=options.clock)
     _heading(options.dtype)
     skipped: list[str] = []
     rows = _collected(conv.compare(found, _passes(arguments), options, peak, skipped))

@@ -64,17 +64,16 @@ class Problem:
         return self.layer.flop * (1 if self.which == "forward" else self.wants_dx + self.wants_dkernel)
 
 
-def installed(names: Sequence[str]) -> tuple[list[str], list[str]]:
+def installed(names: Sequence[str], known: Sequence[str] = tuple(PEERS)) -> tuple[list[str], list[str]]:
     """Of these peers, those that are installed, and a line about each of the others.
 
     Raises:
-        UsageError: a name that is no peer.
+        UsageError: a name that is not among the known peers.
     """
     present, missing = [], []
-    names = [*PEERS] if "all" in names else [name for name in names if name != "none"]
-    for name in names:
-        if name not in PEERS:
-            known = (*PEERS, "all", "none")
+    for name in known if "all" in names else [name for name in names if name != "none"]:
+        if name not in known:
+            known = (*known, "all", "none")
             raise UsageError(f"unknown peer {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
         packages, command = PEERS[name]
         if all(importlib.util.find_spec(package) for package in packages):
