@@ -20,16 +20,9 @@ static const char *not_grouped(const fc_conv2d *d, fc_pass pass) {
   return d->G > 1 ? NULL : "it wants more than one group";
 }
 
-/* One channel is one group, but not what depthwise is made for. */
-static int depthwise_wins(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared) {
-  (void)t, (void)pass, (void)prepared;
-  return d->G > 1;
-}
-
-/* Wider groups than this fill a vector of their own, and implicit GEMM is faster. */
 static int grouped_wins(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared) {
-  (void)t, (void)pass, (void)prepared;
-  return d->C <= 8 * d->G && d->K <= 8 * d->G;
+  (void)prepared;
+  return fc_table(t)->grouped_wins(d, pass);
 }
 
 /* Strided kernels become dense ones by space to depth. */
@@ -63,7 +56,7 @@ static const struct {
   const char *(*refusal)(const fc_conv2d *d, fc_pass pass);
   int (*wins)(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared); /* NULL: always */
 } algorithms[ALGORITHMS] = {
-    [DEPTHWISE] = {"depthwise", not_depthwise, depthwise_wins},
+    [DEPTHWISE] = {"depthwise", not_depthwise, grouped_wins},
     [GROUPED] = {"grouped", not_grouped, grouped_wins},
     [WINOGRAD] = {"winograd", winograd_rule, winograd_wins},
     [IMPLICIT_GEMM] = {"implicit_gemm", no_rule, NULL},

@@ -32,6 +32,7 @@
   X(fc_status, conv2d_backward_weights_naive, (const fc_conv2d *d, const void *x, const void *dy, void *dw))           \
   X(fc_status, conv2d_backward_weights_im2col, (const fc_conv2d *d, const void *x, const void *dy, void *dw))          \
   X(fc_status, conv2d_backward_weights_implicit_gemm, (const fc_conv2d *d, const void *x, const void *dy, void *dw))   \
+  X(int, grouped_wins, (const fc_conv2d *d, fc_pass pass))                                                             \
   X(fc_status, conv2d_backward_weights_grouped,                                                                        \
     (const fc_conv2d *d, const void *x, const void *dy, void *dw, void *db))                                           \
   X(fc_status, column_sums, (int64_t rows, int64_t K, int64_t pitch, const void *dy, void *db))                        \

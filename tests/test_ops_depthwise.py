@@ -175,6 +175,12 @@ def test_auto_takes_the_depthwise_kernel() -> None:
         assert np.array_equal(got, want)
 
 
+def test_auto_takes_the_grouped_kernel_for_small_groups() -> None:
+    for which in ("forward", "backward_data", "backward_weights"):
+        assert ops.conv2d_choice((2, 9, 9, 64), (3, 3, 2, 64), groups=32, which=which) == "grouped"
+        assert ops.conv2d_choice((2, 9, 9, 96), (3, 3, 48, 256), groups=2, which=which) == "implicit_gemm"
+
+
 def test_auto_takes_one_channel_for_a_dense_convolution() -> None:
     """The first layer of a network on grey images has as many groups as channels too."""
     for which in ("forward", "backward_data", "backward_weights"):

@@ -90,7 +90,7 @@ FC_INLINE void sum_taps(const lanes_mode mode, const weights_block *b, vec *sums
   const weights_plan *p = b->p;
   const fc_conv2d *d = p->d;
   lanes_source from = lanes_find(mode, p->lanes, b->vector, b->i);
-  const int64_t n = mode == LANES_ANY ? p->lanes->count : VL, *offset = p->cols->offset + b->col;
+  const int64_t n = lanes_used(mode, p->lanes), *offset = p->cols->offset + b->col;
   vec sum[COLS] = {{0}}, bias = {0};
   for (int64_t row = b->begin; row < b->end; row++) {
     int64_t oh = row % d->OH;
@@ -130,6 +130,7 @@ ROWS(two_3x3, 3, 3, 1, LANES_TWO)
 TAPS(equal_taps, LANES_EQUAL)
 TAPS(one_taps, LANES_ONE)
 TAPS(two_taps, LANES_TWO)
+TAPS(part_taps, LANES_PART)
 TAPS(any_taps, LANES_ANY)
 
 /* The fastest way to sum this kernel's taps. Sets how many taps go at once. */
@@ -137,7 +138,7 @@ static sum_fn *choose_sum(weights_plan *p) {
   const fc_conv2d *d = p->d;
   const lanes_mode mode = p->lanes->mode;
   p->height = 1, p->width = COLS;
-  if (d->KH == 3 && d->KW == 3 && d->SW <= 2 && mode != LANES_ANY && group_neighbours(p->cols)) {
+  if (d->KH == 3 && d->KW == 3 && d->SW <= 2 && mode > LANES_PART && group_neighbours(p->cols)) {
     sum_fn *sum = mode == LANES_EQUAL && d->SW == 2 ? equal_3x3_step_2
                   : d->SW == 2                      ? NULL
                   : mode == LANES_EQUAL             ? equal_3x3
@@ -149,7 +150,12 @@ static sum_fn *choose_sum(weights_plan *p) {
     }
   }
   if (d->KW == 5 && d->SW == 1 && mode == LANES_EQUAL && group_neighbours(p->cols)) return equal_5;
-  return mode == LANES_EQUAL ? equal_taps : mode == LANES_ONE ? one_taps : mode == LANES_TWO ? two_taps : any_taps;
+  sum_fn *const any[] = {[LANES_ANY] = any_taps,
+                         [LANES_PART] = part_taps,
+                         [LANES_TWO] = two_taps,
+                         [LANES_ONE] = one_taps,
+                         [LANES_EQUAL] = equal_taps};
+  return any[mode];
 }
 
 /* Output rows begin .. end of vectors first .. last: partial [taps * depth + 1][vectors][VL], db in the last row. */

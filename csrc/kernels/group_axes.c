@@ -1,13 +1,22 @@
 /* The tables behind group_product.h: lanes of grouped channels, and phases of the two axes. */
 #include "group_product.h"
 
+#if defined(__AVX512F__)
+enum { MASKS = 1 }; /* part of a vector costs no more than a whole one */
+#else
+enum { MASKS = 0 };
+#endif
+
 static int64_t first_input(const group_lanes *g, int64_t k) { return k / g->share * g->depth; }
 
 fc_status FC(lanes_init)(group_lanes *g, int64_t inputs, int64_t outputs, int64_t groups) {
   *g = (group_lanes){inputs, outputs, inputs / groups, outputs / groups, .mode = LANES_EQUAL};
   g->vectors = ceil_div(outputs, VL);
   g->count = min_i64(outputs, VL);
-  if (g->depth == 1 && g->share == 1 && g->count == VL) return FC_OK;
+  if (g->depth == 1 && g->share == 1) {
+    if (g->count < VL) g->mode = LANES_PART;
+    return FC_OK;
+  }
   g->first = fc_alloc((size_t)g->vectors * sizeof(int64_t));
   g->index = fc_alloc((size_t)g->vectors * sizeof(ivec));
   if (!g->first || !g->index) {
@@ -30,6 +39,17 @@ fc_status FC(lanes_init)(group_lanes *g, int64_t inputs, int64_t outputs, int64_
             : whole && span <= 2 * VL && inputs >= 2 * VL ? LANES_TWO
                                                           : LANES_ANY;
   return FC_OK;
+}
+
+/* Is this pass faster here than group by group in implicit GEMM? Groups of more than half a vector fill that well, and
+ * lanes that come one by one are slow. */
+int FC(grouped_wins)(const fc_conv2d *d, fc_pass pass) {
+  int64_t inputs = pass == FC_BACKWARD_DATA ? d->K : d->C, outputs = pass == FC_BACKWARD_DATA ? d->C : d->K;
+  int64_t depth = inputs / d->G, share = outputs / d->G;
+  if (d->G == 1) return 0;
+  if (depth == 1 && share == 1) return outputs >= VL || (MASKS && outputs > VL / 4);
+  if (inputs < VL || outputs < VL || ceil_div(VL - 1, share) * depth + 1 > 2 * VL) return 0;
+  return depth == 1 || 2 * max_i64(depth, share) <= VL;
 }
 
 /* Scales of an axis: elements from one input to the next, and from one kernel position to the next. */

@@ -7,7 +7,8 @@
 
 /* How a vector of inputs is brought to its lanes, from slow and general to fast. */
 typedef enum {
-  LANES_ANY,  /* one by one; also where a pixel is shorter than a vector */
+  LANES_ANY,  /* one by one */
+  LANES_PART, /* output k reads input k, and all of a pixel is less than a vector */
   LANES_TWO,  /* from two neighbouring vectors */
   LANES_ONE,  /* from one vector */
   LANES_EQUAL /* output k reads input k */
@@ -42,7 +43,7 @@ typedef struct {
 
 FC_INLINE lanes_source lanes_find(const lanes_mode mode, const group_lanes *g, int64_t vector, int64_t i) {
   lanes_source s;
-  if (mode == LANES_EQUAL) {
+  if (mode == LANES_EQUAL || mode == LANES_PART) {
     s.base = lanes_start(g, vector);
     return s;
   }
@@ -52,12 +53,17 @@ FC_INLINE lanes_source lanes_find(const lanes_mode mode, const group_lanes *g, i
   return s;
 }
 
-/* n lanes, which is all of them but in LANES_ANY; x: the pixel's channel `base`. */
+/* Lanes in use: for the compiler, a constant but in the slow modes. */
+FC_INLINE int64_t lanes_used(const lanes_mode mode, const group_lanes *g) { return mode <= LANES_PART ? g->count : VL; }
+
+/* n: lanes_used; x: the pixel's channel `base`. */
 FC_INLINE vec lanes_load(const lanes_mode mode, const real *x, ivec index, int64_t n) {
   vec v = {0};
   switch (mode) {
     case LANES_EQUAL:
       return load(x);
+    case LANES_PART:
+      return load_part(x, n);
     case LANES_ONE:
       return permute(load(x), index);
     case LANES_TWO:

@@ -42,7 +42,7 @@ static FC_NOINLINE void store_any(int T, const vec *sum, const fc_epilogue *e, i
 FC_INLINE void store_tile(const int T, const lanes_mode mode, const vec *sum, const fc_epilogue *e, int64_t k,
                           int64_t n, real *y, int64_t step) {
   vec bias = e->bias ? load_n((const real *)e->bias + k, n) : (vec){0};
-  if (mode == LANES_ANY || e->kind > FC_RELU) {
+  if (mode <= LANES_PART || e->kind > FC_RELU) {
     vec spilled[MOST];
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) spilled[t] = sum[t] + bias;
@@ -115,7 +115,7 @@ FC_INLINE void tile(const int T, const int rows, const int KW, const int S, cons
                     const group_tile *a) {
   const group_product *p = a->p;
   const group_lanes *g = p->lanes;
-  const int64_t n = mode == LANES_ANY ? g->count : VL, depth = mode == LANES_EQUAL ? 1 : g->depth;
+  const int64_t n = lanes_used(mode, g), depth = mode == LANES_EQUAL ? 1 : g->depth;
   for (int64_t vector = 0; vector < g->vectors; vector++) {
     int64_t k = lanes_start(g, vector);
     vec sum[2 * MOST];
@@ -166,6 +166,7 @@ TABLE(one_3_pair, 2, 3, 1, LANES_ONE)
 TABLE(one_taps, 1, 0, 0, LANES_ONE)
 TABLE(two_3, 1, 3, 1, LANES_TWO)
 TABLE(two_taps, 1, 0, 0, LANES_TWO)
+TABLE(part_taps, 1, 0, 0, LANES_PART)
 TABLE(any_taps, 1, 0, 0, LANES_ANY)
 
 /* Tiles of this many rows for neighbouring taps of this count and step, or NULL. */
@@ -185,7 +186,12 @@ static tile_fn *const *row_tiles(int rows, lanes_mode mode, int64_t taps, int64_
 }
 
 static tile_fn *const *any_tiles(lanes_mode mode) {
-  return mode == LANES_EQUAL ? equal_taps : mode == LANES_ONE ? one_taps : mode == LANES_TWO ? two_taps : any_taps;
+  tile_fn *const *const tiles[] = {[LANES_ANY] = any_taps,
+                                   [LANES_PART] = part_taps,
+                                   [LANES_TWO] = two_taps,
+                                   [LANES_ONE] = one_taps,
+                                   [LANES_EQUAL] = equal_taps};
+  return tiles[mode];
 }
 
 static void walk_run(const group_product *p, int rows, const phase_run *r, group_tile *a, const real *x, real *y) {
