@@ -51,7 +51,7 @@ def bars(rows: Sequence[Row], limit: float | None = None) -> Figure:
     for ax, which in zip(panels, passes, strict=True):
         some = [row for row in rows if row.which == which]
         _bars_of_a_pass(ax, some, [name for name in names if any(name in row.samples for row in some)], limit)
-        ax.set_title(words(which), fontsize=11)
+        ax.set_title(words(which), fontsize=11, loc="left")  # the name of the limit may stand in the middle
     legends = [ax.get_legend_handles_labels() for ax in panels]
     handles = {label: handle for found, labels in legends for handle, label in zip(found, labels, strict=True)}
     keywords = {"ncols": len(handles), "frameon": False, "fontsize": 9}

@@ -66,7 +66,8 @@ def _ratios(rows: Iterable[Row]) -> list[float]:
 
 
 def _mean(what: str, rows: Sequence[Row]) -> Figure:
-    return Figure(what, "", "", geometric_mean(_ratios(rows)))
+    ratios = _ratios(rows)
+    return Figure(f"{what} (slowest: {min(ratios):.2f})", "", "", geometric_mean(ratios))
 
 
 def _one(what: str, row: Row) -> Figure:
