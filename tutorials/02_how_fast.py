@@ -151,11 +151,11 @@ def climb(name, function, arguments, bytes_moved):
         want = ladder[-1]["function"](*small)
         np.testing.assert_allclose(function(*small), want, rtol=1e-3, atol=1e-4)
     taken = seconds(function, *arguments)
-    peak.look(0.05)  # a computer's clock changes: keep the ceiling up to date
+    peak.look(0.2)  # a computer's clock changes: keep the ceiling up to date
     speed = flop(*arguments) / taken
     rung = {"name": name, "function": function, "speed": speed, "intensity": flop(*arguments) / bytes_moved}
     times = f", {speed / ladder[-1]['speed']:.1f} times the rung before" if ladder else ""
-    print(f"{len(ladder) + 1}. {name}: {speed / 1e9:.3g} GFLOP/s{times}, {100 * speed / peak.flops:.2g} % of the peak")
+    print(f"{len(ladder) + 1}. {name}: {speed / 1e9:.3g} GFLOP/s{times}, {100 * speed / peak.flops:.3g} % of the peak")
     ladder.append(rung)
 
 
