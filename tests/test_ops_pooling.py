@@ -268,3 +268,18 @@ def test_overlapping_windows_accumulate(impl: Any) -> None:
     dx = impl.max_pool2d_backward(np.array([1.0, 2, 3, 4]).reshape(1, 2, 2, 1), argmax, x.shape)
     assert dx[0, 1, 1, 0] == 10
     assert dx.sum() == 10
+
+
+def test_a_plane_too_large_for_argmax() -> None:
+    """int32 indices end at 2**31 - 1: an error that says what to do, and no argmax is needed without a gradient."""
+    one, index = np.ones((1, 1, 1, 1), np.float32), np.zeros((1, 1, 1, 1), np.int64)
+    with pytest.raises(OverflowError, match=r"50000 x 50000 = 2500000000 pixels.*cut the image into tiles"):
+        ops.max_unpool2d(one, index, (1, 50_000, 50_000, 1))
+    try:
+        x = np.zeros((1, 46_342, 46_342, 1), np.float32)  # of which only the corners are read
+    except MemoryError:
+        pytest.skip("NOT TESTED: this machine does not lend 8.6 GB of untouched memory")
+    with pytest.raises(OverflowError, match="return_argmax=False"):
+        ops.max_pool2d(x, 1, 46_341)
+    x[0, -1, -1] = 3
+    assert ops.max_pool2d(x, 1, 46_341, return_argmax=False)[0].ravel().tolist() == [0, 0, 0, 3]

@@ -52,7 +52,8 @@ def max_pool2d(
     x = _checks.image(x, "x")
     n, h, w, c = x.shape
     geometry, oh, ow = _plan((h, w), pool_size, strides, padding, ceil_mode)
-    _check_plane(h, w)
+    if return_argmax:
+        _check_plane(h, w)
     y = _kernels.empty((n, oh, ow, c), x.dtype)
     argmax = _kernels.empty(y.shape, np.int32) if return_argmax else None
     _kernels.max_pool2d(geometry, x, y, argmax)
@@ -212,7 +213,10 @@ def max_unpool2d_backward(dy: Any, argmax: Any) -> np.ndarray:
 
 def _check_plane(h: int, w: int) -> None:
     if h * w > INT_MAX:
-        raise OverflowError(f"a plane of {h} x {w} has more than 2**31 - 1 pixels: argmax is int32")
+        raise OverflowError(
+            f"a plane of {h} x {w} = {h * w} pixels has more than 2**31 - 1, the largest index that argmax (int32) "
+            "holds: cut the image into tiles, or pool without argmax (return_argmax=False)"
+        )
 
 
 def _check_images(value: np.ndarray, name: str, n: int, c: int, shape_name: str) -> None:
