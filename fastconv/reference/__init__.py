@@ -4,7 +4,6 @@ It states what each op computes, and is what the kernels are tested against. Arg
 checks them) and results have the dtype of the input. Read :mod:`~fastconv.reference.convolution` first.
 """
 
-from fastconv.errors import suggest_names
 from fastconv.reference.activation import (
     activate,
     activation_backward,
@@ -144,4 +143,3 @@ __all__ = [
     "zero_padding2d",
     "zero_padding2d_backward",
 ]
-suggest_names(__name__)
