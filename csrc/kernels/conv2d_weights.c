@@ -7,16 +7,15 @@ enum { BLOCK_BYTES = 384 << 10, BLOCK_PIXELS = 256, TASKS = 16 };
 
 typedef struct {
   const fc_conv2d *d;
-  tap_image x, dy;         /* of this group */
-  int64_t bands;           /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
-  int64_t height;          /* rows of dw in a band */
-  int64_t columns;         /* kernel columns a band covers: 1 or KW */
-  int64_t left;            /* columns that were added to the left of x */
-  int64_t cols;            /* Kg */
-  int64_t units;           /* row tiles of a band x panels */
-  int pack_x, pack_dy;     /* tiles of x, panels of dy */
-  int64_t chunks, groups;  /* of output rows, of units: a task is one of each */
-  int64_t block, block_in; /* output rows that are worked on at a time, input rows they may need */
+  tap_image x, dy;                           /* of this group */
+  int64_t bands;                             /* KH * KW taps of Cg rows, or KH kernel rows of KW * C */
+  int64_t height;                            /* rows of dw in a band */
+  int64_t columns;                           /* kernel columns a band covers: 1 or KW */
+  int64_t left;                              /* columns that were added to the left of x */
+  int64_t cols;                              /* Kg */
+  int pack_x, pack_dy;                       /* tiles of x, panels of dy */
+  int64_t chunks, panel_groups, tile_groups; /* of output rows, panels, row tiles: a task is one of each */
+  int64_t block, block_in;                   /* output rows that are worked on at a time, input rows they may need */
 } weights_plan;
 
 /* A tile's operands in a block: segments[band][..] of one panel width; tile i starts a_step * i after them. */
@@ -42,16 +41,19 @@ static int64_t input_rows(const fc_conv2d *d, int64_t first, int64_t last, int64
   return (last - 1) / d->OH * d->H + min_i64(max_i64(h, 0), d->H - 1) + 1 - *low;
 }
 
-/* Rows low .. low + rows of x -> [row tile][pixel][tile]: every step of a tile reads the next few numbers. */
-static void pack_input(const weights_plan *p, int64_t low, int64_t rows, int64_t tiles, int64_t tile, real *to) {
+/* Tiles first .. last of rows low .. low + rows of x -> [row tile][pixel][tile]: every step of a tile reads the next
+ * few numbers. */
+static void pack_input(const weights_plan *p, int64_t low, int64_t rows, int64_t first, int64_t last, int64_t tile,
+                       real *to) {
   int64_t pixels = rows * p->x.W;
   const real *x = p->x.data + low * p->x.W * p->x.pitch;
-  for (int64_t i = 0; i < tiles; i++) {
-    int64_t top = p->height * i / tiles, n = p->height * (i + 1) / tiles - top;
-    for (int64_t j = 0; j < pixels; j++, to += tile)
+  for (int64_t j = 0; j < pixels; j++, x += p->x.pitch) /* memory in order, once */
+    for (int64_t i = first; i < last; i++) {
+      int64_t top = i * tile, n = min_i64(tile, p->height - top);
       for (int64_t c = 0; c < n; c += VL)
-        store_n(to + c, load_n(x + j * p->x.pitch + top + c, min_i64(n - c, VL)), min_i64(n - c, VL));
-  }
+        store_n(to + ((i - first) * pixels + j) * tile + c, load_n(x + top + c, min_i64(n - c, VL)),
+                min_i64(n - c, VL));
+    }
 }
 
 /* The runs of pixels that each band meets in output rows first .. last. Element (row, w) of x lies at
@@ -75,7 +77,7 @@ static void find_segments(const weights_plan *p, int64_t first, int64_t last, co
   }
 }
 
-/* Units first .. last of one panel over output rows row .. stop: [unit][band] tiles of dw. */
+/* Row tiles first .. last of one panel in every band, over output rows row .. stop. */
 static void run_panel(const weights_plan *p, int64_t panel, int64_t first, int64_t last, int64_t row, int64_t stop,
                       int repack, const real *zeros, const weights_block *b, int accumulate, real *dw) {
   const fc_conv2d *d = p->d;
@@ -86,30 +88,30 @@ static void run_panel(const weights_plan *p, int64_t panel, int64_t first, int64
   const real *x = p->pack_x ? b->x - low * p->x.W * tile : p->x.data;
   const real *dy = p->dy.data + row * d->OW * p->dy.pitch + start;
   tile_output out = {.cols = min_i64(p->cols - start, full), .accumulate = accumulate, .bias = zeros};
-  if (repack && p->pack_x) pack_input(p, low, rows, tiles, tile, b->x);
+  if (repack && p->pack_x) pack_input(p, low, rows, first, last, tile, b->x);
   if (p->pack_dy) FC(pack_panel)((stop - row) * d->OW, out.cols, dy, p->dy.pitch, 1, full, b->dy);
   find_segments(p, row, stop, x, x_pitch, p->pack_dy ? b->dy : dy, dy_pitch, b);
   for (int64_t i = first; i < last; i++) {
-    int64_t top = p->height * i / tiles, mr = p->height * (i + 1) / tiles - top;
-    int64_t a_first = p->pack_x ? i * rows * p->x.W * tile : top;
+    int64_t top = i * tile, mr = min_i64(tile, p->height - top);
+    int64_t a_first = p->pack_x ? (i - first) * rows * p->x.W * tile : top;
     for (int64_t band = 0; band < p->bands; band++) FC(tile_outer)
     [width - 1][mr - 1](b->count[band], b->segments + band *p->block, a_first, d->SW *x_pitch, 0, dy_pitch,
                         dw + (band *p->height + top) *K + start, K, &out);
   }
 }
 
-/* A group's units over output rows begin .. end, into dw (bands * height, K). */
+/* A group's tiles over output rows begin .. end, into dw (bands * height, K). */
 static void run_task(const weights_plan *p, int64_t group, int64_t begin, int64_t end, const real *zeros,
                      const weights_block *b, real *dw) {
-  int64_t first = p->units * group / p->groups, last = p->units * (group + 1) / p->groups;
+  int64_t by_panel = group / p->tile_groups, by_tile = group % p->tile_groups, panels = panel_count(p->cols);
+  int64_t first = panels * by_panel / p->panel_groups, last = panels * (by_panel + 1) / p->panel_groups;
   for (int64_t row = begin; row < end; row += p->block) {
     int packed = 0; /* the panel width that x was packed for */
-    for (int64_t panel = 0, unit = 0; panel < panel_count(p->cols) && unit < last; panel++) {
+    for (int64_t panel = first; panel < last; panel++) {
       int width = panel_width(p->cols, panel);
-      int64_t tiles = row_tiles(p, width), from = max_i64(first - unit, 0), to = min_i64(last - unit, tiles);
-      unit += tiles;
-      if (from >= to) continue;
-      run_panel(p, panel, from, to, row, min_i64(end, row + p->block), width != packed, zeros, b, row > begin, dw);
+      int64_t tiles = row_tiles(p, width);
+      run_panel(p, panel, tiles * by_tile / p->tile_groups, tiles * (by_tile + 1) / p->tile_groups, row,
+                min_i64(end, row + p->block), width != packed, zeros, b, row > begin, dw);
       packed = width;
     }
   }
@@ -118,19 +120,22 @@ static void run_task(const weights_plan *p, int64_t group, int64_t begin, int64_
 static void plan_work(weights_plan *p) {
   const fc_conv2d *d = p->d;
   int64_t rows = d->N * d->OH, panels = panel_count(p->cols), low;
-  p->units = 0;
-  for (int64_t panel = 0; panel < panels; panel++) p->units += row_tiles(p, panel_width(p->cols, panel));
-  /* Chunks of pixels where the data outweighs dw (each pays a copy of dw), groups of units where dw is large. */
+  int64_t tiles = min_i64(row_tiles(p, panel_width(p->cols, 0)), row_tiles(p, panel_width(p->cols, panels - 1)));
+  /* Chunks of pixels where the data outweighs dw (each pays a copy of dw), groups of tiles where dw is large: cut along
+   * the longer side of dw, as every group packs the whole of the other operand. */
   int64_t weights = p->bands * p->height * d->K, data = rows * (p->x.W * d->SH * p->x.pitch + d->OW * p->dy.pitch);
   p->chunks = min_i64(max_i64(1, data / (2 * weights)), min_i64(TASKS, rows));
-  p->groups = min_i64(ceil_div(TASKS, p->chunks), p->units);
-  int64_t row_bytes = p->x.W * d->SH * p->x.pitch * (int64_t)sizeof(real);
+  int64_t groups = ceil_div(TASKS, p->chunks);
+  p->panel_groups = min_i64(p->height > p->cols ? ceil_div(groups, tiles) : groups, panels);
+  p->tile_groups = min_i64(ceil_div(groups, p->panel_groups), tiles);
+  p->pack_x = p->columns == 1;
+  p->pack_dy = p->cols % VL || panels > 1;
+  int64_t channels = p->pack_x ? ceil_div(p->height, p->tile_groups) : p->x.pitch;
+  int64_t row_bytes = p->x.W * d->SH * channels * (int64_t)sizeof(real);
   p->block = max_i64(1, min_i64(BLOCK_BYTES / row_bytes, BLOCK_PIXELS / d->OW));
   for (int64_t chunk = 0; chunk < p->chunks; chunk++)
     for (int64_t row = rows * chunk / p->chunks, end = rows * (chunk + 1) / p->chunks; row < end; row += p->block)
       p->block_in = max_i64(p->block_in, input_rows(d, row, min_i64(row + p->block, end), &low));
-  p->pack_x = p->columns == 1 && panels > 1;
-  p->pack_dy = p->cols % VL || panels > 1;
 }
 
 /* dw = sum of the chunks' partial results, in order; partial (chunks, rows, K), columns of this group only */
@@ -147,10 +152,9 @@ static void add_chunks(const weights_plan *p, const real *partial, real *dw) {
 
 static fc_status run_plan(const weights_plan *p, real *dw) {
   const fc_conv2d *d = p->d;
-  int64_t rows = d->N * d->OH, size = p->bands * p->height * d->K, tasks = p->chunks * p->groups;
+  int64_t rows = d->N * d->OH, size = p->bands * p->height * d->K, groups = p->panel_groups * p->tile_groups;
   int64_t threads = fc_threads_for_macs(rows * d->OW * p->bands * p->height * p->cols);
-  /* per thread; a tile may be one row wider than its slice of the height */
-  int64_t x_size = p->pack_x ? p->block_in * p->x.W * 2 * p->height : 0;
+  int64_t x_size = p->pack_x ? p->block_in * p->x.W * (ceil_div(p->height, p->tile_groups) + 2 * HEIGHTS_MAX) : 0;
   int64_t dy_size = p->pack_dy ? p->block * d->OW * NV_MAX * VL : 0;
   real *partial = p->chunks > 1 ? fc_alloc((size_t)(p->chunks * size) * sizeof(real)) : dw;
   real *scratch = fc_alloc((size_t)(NV_MAX * VL + threads * (x_size + dy_size)) * sizeof(real));
@@ -168,9 +172,9 @@ static fc_status run_plan(const weights_plan *p, real *dw) {
       real *own = scratch + NV_MAX * VL + mine * (x_size + dy_size);
       weights_block b = {segments + mine * p->bands * p->block, count + mine * p->bands, own, own + x_size};
 #pragma omp for schedule(dynamic)
-      for (int64_t task = 0; task < tasks; task++) {
-        int64_t chunk = task / p->groups;
-        run_task(p, task % p->groups, rows * chunk / p->chunks, rows * (chunk + 1) / p->chunks, scratch, &b,
+      for (int64_t task = 0; task < p->chunks * groups; task++) {
+        int64_t chunk = task / groups;
+        run_task(p, task % groups, rows * chunk / p->chunks, rows * (chunk + 1) / p->chunks, scratch, &b,
                  partial + (p->chunks > 1 ? chunk * size : 0));
       }
     }
