@@ -41,6 +41,7 @@ LARGE_CASES = [
     *(ConvCase(2, (40, 33), 9 - k, k, (3, 5), (1, 1), ((2, 0), (1, 3))) for k in range(1, 9)),  # few columns
     ConvCase(2, (50, 41), 40, 3, (3, 3), (1, 1), "same", (2, 3)),  # in several bands
     ConvCase(1, (45, 60), 5, 70, (4, 5), (2, 2), 1),
+    ConvCase(2, (130, 128), 2, 64, (3, 2), (1, 1), 1),  # an output of more than 8 MB
     ConvCase(2, (12, 30), 12, 8, (2, 2), (1, 1), "valid", (1, 1), 4),
 ]
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX512F__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -53,6 +53,23 @@ FC_INLINE vec in_register(vec v) {
   __asm__("" : "+x"(v));
 #endif
   return v;
+}
+
+/* A store past the caches, for what is read much later; p is aligned to the vector. End a run of them with the fence.
+ */
+#if defined(__AVX512F__)
+FC_INLINE void stream(real *p, vec v) { _mm512_stream_si512((__m512i *)p, (__m512i)v); }
+#elif defined(__AVX2__)
+FC_INLINE void stream(real *p, vec v) { _mm256_stream_si256((__m256i *)p, (__m256i)v); }
+#elif defined(__x86_64__)
+FC_INLINE void stream(real *p, vec v) { _mm_stream_si128((__m128i *)p, (__m128i)v); }
+#else
+FC_INLINE void stream(real *p, vec v) { store(p, v); }
+#endif
+FC_INLINE void stream_fence(void) {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
 }
 
 /* The first n < VL lanes; the others are 0 and, in memory, untouched. Vector extensions have no word for a mask. */

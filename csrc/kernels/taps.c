@@ -1,7 +1,7 @@
 /* The engine of implicit GEMM: output pixels times filters, the input read in place through pointers. */
 #include "taps.h"
 
-enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32 };
+enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32, CACHE_LINE = 64, STREAM_BYTES = 8 << 20 };
 
 /* Rows of a tile: the most there are registers for, or a little less where tiles then begin and end with grid rows. */
 static int aligned_height(int64_t GW, int most) {
@@ -72,13 +72,16 @@ FC_INLINE tap_span tile_span(const tap_span *spans, int mr) {
   return all.last ? all : (tap_span){0, 0};
 }
 
-/* Panels first .. last of the weights, packed one after the other. */
+/* Panels first .. last of the weights, packed one after the other. An output that no cache keeps goes past them. */
 static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t last, const real *packed, int64_t count,
                                   int64_t stride, const real *const *table, real *const *out, const tap_span *spans) {
+  int large = p->in.N * p->GH * p->GW * p->cols * (int64_t)sizeof(real) >= STREAM_BYTES &&
+              ((uintptr_t)p->out | (uintptr_t)p->out_pitch * sizeof(real)) % CACHE_LINE == 0;
   for (int64_t panel = first; panel < last; panel++) {
     int64_t start = panel_start(panel);
     int width = panel_width(p->cols, panel), height = aligned_height(p->GW, tile_height(width));
     tile_output finish = p->finish;
+    finish.stream = large && width * FC_VEC_BYTES % CACHE_LINE == 0;
     finish.cols = min_i64(p->cols - start, (int64_t)width * VL);
     finish.bias += start;
     if (finish.slope) finish.slope += start;
@@ -140,6 +143,7 @@ static void run_task(const tap_product *p, const tap_plan *plan, const tap_colum
   if (plan->by_panel) pack_weights(p, panel, s->packed);
   run_block(p, panel, plan->by_panel ? panel + 1 : plan->panels, s->packed, count, plan->step, s->table, s->out,
             s->spans);
+  stream_fence();
 }
 
 fc_status FC(tap_product_run)(const tap_product *p) {

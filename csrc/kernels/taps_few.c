@@ -90,7 +90,7 @@ static void run_band(const tap_product *p, const few_plan *f, int64_t band, cons
   }
   for (int64_t c = 0; c < p->cols; c++)
     for (int64_t i = 0; i < f->flat; i++) planes[c * f->flat + i] = p->finish.bias[c];
-  tile_output out = {WIDTH * VL, 1, p->finish.kind, p->finish.parameter, zeros, NULL};
+  tile_output out = {.accumulate = 1, .kind = p->finish.kind, .parameter = p->finish.parameter, .bias = zeros};
   for (int64_t i = 0; i < rows * f->wide; i += WIDTH * VL) {
     int64_t width = min_i64(WIDTH, ceil_div(rows * f->wide - i, VL));
     out.cols = width * VL;

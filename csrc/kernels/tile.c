@@ -37,7 +37,13 @@ FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *
   for (int j = 0; j < nv; j++) {
     vec bias = load(out->bias + j * VL);
 #pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) store(y[i] + j * VL, at_least(sum[i][j] + bias, low));
+    for (int i = 0; i < mr; i++) {
+      vec v = at_least(sum[i][j] + bias, low);
+      if (out->stream)
+        stream(y[i] + j * VL, v);
+      else
+        store(y[i] + j * VL, v);
+    }
   }
 }
 

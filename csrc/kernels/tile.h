@@ -15,6 +15,7 @@ typedef struct {
   real parameter;
   const real *bias;  /* padded to nv * VL; zeros for none */
   const real *slope; /* likewise, FC_PRELU only */
+  int stream; /* whole tiles go past the caches: y is aligned to vectors, and the caller ends with stream_fence */
 } tile_output;
 
 /* + bias, then the activation, for the VL columns from `column` on */
