@@ -6,6 +6,8 @@ enum {
   KC = 384,              /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
   MC_TILES = 6,          /* tiles of rows in a block of A: fits L2 */
   NC = 2048,             /* columns of B packed at a time */
+  FEW_ROWS = 192,        /* of A: then B is the large operand */
+  TASK_COLUMNS = 128,    /* ... of which a task packs so many at a time, into its L2 */
   ROWS_DEPTH = 1024,     /* deepest product computed without packing A */
   ROWS_BYTES = 1 << 20,  /* largest packed B for that */
   ALIASING_PITCH = 2048, /* rows of A this many bytes apart fall into the same few cache sets */
@@ -63,8 +65,12 @@ void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t
 
 /* a (rows, K) with contiguous columns -> packed [K][rows] */
 static void pack_columns(int64_t rows, int64_t K, const real *a, int64_t a_row, int64_t a_col, real *packed) {
-  for (int64_t k = 0; k < K; k++)
-    for (int64_t i = 0; i < rows; i++) packed[k * rows + i] = a[i * a_row + k * a_col];
+  for (int64_t k = 0; k < K; k++, packed += rows)
+    if (a_row == 1)
+      for (int64_t i = 0; i < rows; i += VL)
+        store_n(packed + i, load_n(a + i + k * a_col, min_i64(rows - i, VL)), min_i64(rows - i, VL));
+    else
+      for (int64_t i = 0; i < rows; i++) packed[i] = a[i * a_row + k * a_col];
 }
 
 static tile_output epilogue_output(const fc_epilogue *e, const real *bias, const real *slope) {
@@ -182,6 +188,44 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
   return FC_OK;
 }
 
+/* Few rows: a task owns columns of C and packs its blocks of B itself, so that B is read from memory once. */
+static fc_status gemm_columns(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
+                              const real *slope, const real *zeros, real *c) {
+  /* long runs of B's rows a few rows at a time, or few of its columns, each whole */
+  int64_t wide = TASK_COLUMNS * (g->b_col == 1 ? max_i64(1, min_i64(g->N / 3 / TASK_COLUMNS, 4)) : 1);
+  int64_t strip = g->b_col == 1 ? VL : KC, depth_max = min_i64(g->K, KC), tasks = ceil_div(g->N, wide);
+  int64_t threads = fc_threads_for_macs(g->M * g->N * g->K), size_b = depth_max * wide;
+  int64_t size = size_b + g->M * (depth_max + ROW_GAP), next = 0;
+  real *packed = fc_alloc((size_t)(threads * size) * sizeof(real));
+  if (!packed) return FC_NO_MEMORY;
+#pragma omp parallel num_threads(threads)
+  {
+    int64_t mine;
+#pragma omp atomic capture
+    mine = next++;
+    real *packed_b = packed + mine * size;
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < tasks; task++)
+      for (int64_t k = 0; k < g->K; k += KC) {
+        int64_t j = task * wide, cols = min_i64(g->N - j, wide), depth = min_i64(g->K - k, KC);
+        for (int64_t row = 0; row < depth; row += strip)
+          for (int64_t panel = 0; panel < panel_count(cols); panel++) {
+            int64_t start = panel_start(panel), full = (int64_t)panel_width(cols, panel) * VL;
+            const real *from = b + (k + row) * g->b_row + (j + start) * g->b_col;
+            FC(pack_panel)(min_i64(depth - row, strip), min_i64(cols - start, full), from, g->b_row, g->b_col, full,
+                           packed_b + start * depth + row * full);
+          }
+        int last = k + depth == g->K;
+        tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
+        if (!last) out.kind = FC_LINEAR;
+        out.accumulate = g->accumulate || k > 0;
+        block_of_rows(g, a + k * g->a_col, g->M, depth, cols, packed_b, packed_b + size_b, out, c + j);
+      }
+  }
+  fc_free(packed);
+  return FC_OK;
+}
+
 fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epilogue *e, void *c) {
   if (g->M == 0 || g->N == 0) return FC_OK;
   int64_t padded = padded_cols(g->N);
@@ -197,8 +241,10 @@ fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epil
   int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
   int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH &&
                               g->K * padded * (int64_t)sizeof(real) <= ROWS_BYTES);
-  fc_status status = by_rows ? gemm_rows(g, a, b, &in_tile, rows, slope, c)
-                             : gemm_blocked(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c);
+  int by_columns = g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && g->K * padded * (int64_t)sizeof(real) > ROWS_BYTES;
+  fc_status status = by_rows      ? gemm_rows(g, a, b, &in_tile, rows, slope, c)
+                     : by_columns ? gemm_columns(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c)
+                                  : gemm_blocked(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c);
   if (status == FC_OK && in_tile.kind != e->kind) {
     fc_epilogue rest = *e;
     rest.bias = NULL;
