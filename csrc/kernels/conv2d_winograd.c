@@ -5,28 +5,30 @@
 enum {
   BLOCK_BYTES = 1 << 20, /* values of one block of tiles, input and output: half of L2 */
   WAVE_BYTES = 12 << 20, /* values of the input that all threads share at a time */
-  GROUP = 2,             /* panels of filters that read the tiles' values together */
-  STRIP = 64             /* channels of such a group whose values stay in L2 */
+  STRIP = 128            /* channels of a panel of filters whose values stay in L2 */
 };
 
 /* Rows of a block of tiles, in tiles of registers that are all about as high. */
 static int64_t even_height(int64_t rows, int width) { return ceil_div(rows, ceil_div(rows, tile_height(width))); }
 
-/* m[xi] (rows, columns of a panel) (+)= v[xi] (rows, channels c .. c + depth) u (depth, width * VL) */
-static void multiply(const winograd *p, int64_t xi, int64_t panel, int64_t rows, const winograd_values *v, int64_t c,
-                     int64_t depth, const real *u, const winograd_values *m, const real *zero) {
+/* m[xi] (rows, columns of a panel) (+)= v[xi] (rows, channels c .. c + depth) u[xi], xi = 0 .. points * points;
+ * u: [u_plane] apart, (depth, width * VL) each */
+static void multiply(const winograd *p, int64_t panel, int64_t rows, const winograd_values *v, int64_t c, int64_t depth,
+                     const real *u, int64_t u_plane, const winograd_values *m, const real *zero) {
   int width = panel_width(p->K, panel);
   int64_t height = even_height(rows, width);
   tile_output out = {.cols = (int64_t)width * VL, .accumulate = c > 0, .bias = zero};
-  const real *from = v->data + xi * v->plane + c;
-  real *into = m->data + xi * m->plane + panel_start(panel);
-  for (int64_t first = 0; first < rows; first += height) {
-    int mr = (int)min_i64(rows - first, height);
-    const real *row[MR_MAX];
-    real *at[MR_MAX];
-    for (int r = 0; r < mr; r++) row[r] = from + (first + r) * v->pitch, at[r] = into + (first + r) * m->pitch;
-    tile_rows_fn *product = FC(tile_rows)[width - 1][mr - 1];
-    product(1, depth, row, MR_MAX, u, at, &out);
+  for (int xi = 0; xi < p->points * p->points; xi++, u += u_plane) {
+    const real *from = v->data + xi * v->plane + c;
+    real *into = m->data + xi * m->plane + panel_start(panel);
+    for (int64_t first = 0; first < rows; first += height) {
+      int mr = (int)min_i64(rows - first, height);
+      const real *row[MR_MAX];
+      real *at[MR_MAX];
+      for (int r = 0; r < mr; r++) row[r] = from + (first + r) * v->pitch, at[r] = into + (first + r) * m->pitch;
+      tile_rows_fn *product = FC(tile_rows)[width - 1][mr - 1];
+      product(1, depth, row, MR_MAX, u, at, &out);
+    }
   }
 }
 
@@ -105,10 +107,9 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
         int64_t first = b * step, count = min_i64(p->tiles - first, step);
         j->t->input(p, first, count, j->zero, &from);
         for (int64_t panel = 0; panel < panels; panel++) {
-          const real *of_panel = u + panel_start(panel) * square * p->C;
-          int64_t plane = p->C * panel_width(p->K, panel) * VL;
-          for (int64_t xi = 0; xi < square; xi++)
-            multiply(p, xi, panel, count, &from, 0, p->C, of_panel + xi * plane, &to, j->zero);
+          int64_t start = panel_start(panel);
+          multiply(p, panel, count, &from, 0, p->C, u + start * square * p->C, p->C * panel_width(p->K, panel) * VL,
+                   &to, j->zero);
         }
         j->t->output(p, first, count, 0, p->K, &to, y, y_pitch);
       }
@@ -119,29 +120,8 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
   return status;
 }
 
-/* Panels first .. last at all points, for all tiles of a wave: strips of the filters are transformed in L2 (u), or were
- * before (prepared). */
-static void multiply_panels(const job *j, const real *w, const real *prepared, int64_t first, int64_t last,
-                            int64_t tiles, const winograd_values *v, const winograd_values *m, real *u) {
-  const winograd *p = &j->p;
-  int64_t square = p->points * p->points, each = square * STRIP * NV_MAX * VL;
-  for (int64_t c = 0; c < p->C; c += STRIP) {
-    int64_t depth = min_i64(p->C - c, STRIP);
-    for (int64_t panel = first; panel < last && !prepared; panel++) {
-      int width = panel_width(p->K, panel);
-      j->t->filter(p, w, c, depth, panel_start(panel), width, u + (panel - first) * each, depth * width * VL);
-    }
-    for (int64_t xi = 0; xi < square; xi++)
-      for (int64_t panel = first; panel < last; panel++) {
-        int64_t full = (int64_t)panel_width(p->K, panel) * VL;
-        const real *at = prepared ? prepared + panel_start(panel) * square * p->C + (xi * p->C + c) * full
-                                  : u + (panel - first) * each + xi * depth * full;
-        multiply(p, xi, panel, tiles, v, c, depth, at, m, j->zero);
-      }
-  }
-}
-
-/* Few tiles for many filters: the threads share the tiles' values, and each takes panels of filters. */
+/* Few tiles for many filters: a thread takes a panel of filters, transforms a strip of them in L2 (filters) and
+ * multiplies all tiles by it. */
 static void wave(const job *j, const real *w, const real *prepared, int64_t first, int64_t count,
                  const winograd_values *v, const winograd_values *m, int threads, real *filters, real *y,
                  int64_t y_pitch) {
@@ -153,15 +133,26 @@ static void wave(const job *j, const real *w, const real *prepared, int64_t firs
     int mine;
 #pragma omp atomic capture
     mine = next++;
-    real *u = filters + mine * GROUP * square * STRIP * NV_MAX * VL;
+    real *u = filters + mine * square * STRIP * NV_MAX * VL;
 #pragma omp for schedule(dynamic, 4)
     for (int64_t t = 0; t < count; t++) {
       winograd_values row = {v->data + t * v->pitch, v->pitch, v->plane};
       j->t->input(p, first + t, 1, j->zero, &row);
     }
 #pragma omp for schedule(dynamic)
-    for (int64_t panel = 0; panel < panels; panel += GROUP)
-      multiply_panels(j, w, prepared, panel, min_i64(panel + GROUP, panels), count, v, m, u);
+    for (int64_t panel = 0; panel < panels; panel++) {
+      int width = panel_width(p->K, panel);
+      const real *of_panel = prepared ? prepared + panel_start(panel) * square * p->C : NULL;
+      for (int64_t c = 0; c < p->C; c += STRIP) {
+        int64_t depth = min_i64(p->C - c, STRIP), plane = depth * width * VL;
+        if (prepared) {
+          multiply(p, panel, count, v, c, depth, of_panel + c * width * VL, p->C * width * VL, m, j->zero);
+          continue;
+        }
+        j->t->filter(p, w, c, depth, panel_start(panel), width, u, plane);
+        multiply(p, panel, count, v, c, depth, u, plane, m, j->zero);
+      }
+    }
 #pragma omp for schedule(dynamic, 4)
     for (int64_t t = 0; t < count; t++) {
       winograd_values row = {m->data + t * m->pitch, m->pitch, m->plane};
@@ -180,7 +171,7 @@ static fc_status run_waves(const job *j, const real *w, const real *prepared, re
   int threads = threads_for(p);
   v.data = fc_alloc((size_t)(square * v.plane) * sizeof(real));
   m.data = fc_alloc((size_t)(square * m.plane) * sizeof(real));
-  real *filters = fc_alloc((size_t)(threads * GROUP * square * STRIP * NV_MAX * VL) * sizeof(real));
+  real *filters = fc_alloc((size_t)(threads * square * STRIP * NV_MAX * VL) * sizeof(real));
   fc_status status = v.data && m.data && filters ? FC_OK : FC_NO_MEMORY;
   for (int64_t first = 0; first < p->tiles && status == FC_OK; first += step)
     wave(j, w, prepared, first, min_i64(p->tiles - first, step), &v, &m, threads, filters, y, y_pitch);
