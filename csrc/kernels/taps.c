@@ -72,6 +72,12 @@ FC_INLINE tap_span tile_span(const tap_span *spans, int mr) {
   return all.last ? all : (tap_span){0, 0};
 }
 
+/* The next tile's pixels: where one panel holds all weights, memory is the limit. */
+static void fetch_pixels(const real *const *pixel, int64_t count, int64_t depth) {
+  for (int64_t i = 0; i < count; i++)
+    for (int64_t k = 0; k < depth; k += VL) __builtin_prefetch(pixel[i] + k);
+}
+
 /* Panels first .. last of the weights, packed one after the other. An output that no cache keeps goes past them. */
 static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t last, const real *packed, int64_t count,
                                   int64_t stride, const real *const *table, real *const *out, const tap_span *spans) {
@@ -90,6 +96,8 @@ static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t l
       tap_span span = tile_span(spans + i, mr);
       real *to[MR_MAX];
       for (int r = 0; r < mr; r++) to[r] = out[i + r] + start;
+      if (p->taps == 1 && p->cols <= (int64_t)width * VL)
+        fetch_pixels(table + i + height, min_i64(count - i - height, height), p->depth);
       tile_rows_fn *multiply = FC(tile_rows)[width - 1][mr - 1];
       multiply(span.last - span.first, p->depth, table + span.first * stride + i, stride,
                packed + span.first * p->depth * width * VL, to, &finish);
