@@ -1,6 +1,7 @@
 /* Aligned blocks that are reused: a training step asks for the same sizes again and again, and fresh pages from the
  * system cost more than the arithmetic done on them. Free blocks wait in one list per size class; those that waited
- * longest go back to the system when blocks in use and waiting exceed twice what was ever in use. */
+ * longest go back to the system when blocks in use and waiting exceed what was ever in use by more than that again, or
+ * by SPARE. */
 #include "fastconv.h"
 
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #endif
 
-enum { ALIGN = 64, CLASSES = 4 * 48, HUGE_PAGE = 2 << 20 };
+enum { ALIGN = 64, CLASSES = 4 * 48, HUGE_PAGE = 2 << 20, SPARE = 32 << 20 };
 
 typedef struct block {
   struct block *next, *previous; /* free blocks of this class, the last released first */
@@ -157,7 +158,7 @@ void fc_free(void *pointer) {
   pthread_mutex_lock(&lock);
   in_use -= b->size;
   add_to_pool(b);
-  block *gone = shrink(2 * peak);
+  block *gone = shrink(peak + (peak < SPARE ? peak : SPARE));
   pthread_mutex_unlock(&lock);
   release(gone); /* outside the lock: the system may take its time */
 }
