@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("test_ops_*.py", "test_properties.py", "test_determinism.py", "test_memory.py", "test_layers_gradcheck.py")
 #: What says something of other processes, and so nothing more on another instruction set.
 ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process"
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1"
 
 #: Each must end the process: a write behind an array (but inside the pool's block), a read behind one, a read of one
 #: that is gone, an offset beyond int64. The first argument: (batch, rows, cols, four strides).

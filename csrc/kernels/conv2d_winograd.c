@@ -1,5 +1,5 @@
-/* Convolution by Winograd's minimal filtering: forward, backward data (a forward pass of dy with flipped filters) and
- * backward weights. x (N, H, W, C), w (r, r, C, K), y and dy (N, OH, OW, K). */
+/* Convolution by Winograd's minimal filtering: forward, and backward data as a forward pass of dy with flipped filters.
+ * x (N, H, W, C), w (r, r, C, K), y and dy (N, OH, OW, K). */
 #include "winograd.h"
 
 enum {
@@ -142,15 +142,11 @@ static void wave(const job *j, const real *w, const real *prepared, int64_t firs
 #pragma omp for schedule(dynamic)
     for (int64_t panel = 0; panel < panels; panel++) {
       int width = panel_width(p->K, panel);
-      const real *of_panel = prepared ? prepared + panel_start(panel) * square * p->C : NULL;
       for (int64_t c = 0; c < p->C; c += STRIP) {
-        int64_t depth = min_i64(p->C - c, STRIP), plane = depth * width * VL;
-        if (prepared) {
-          multiply(p, panel, count, v, c, depth, of_panel + c * width * VL, p->C * width * VL, m, j->zero);
-          continue;
-        }
-        j->t->filter(p, w, c, depth, panel_start(panel), width, u, plane);
-        multiply(p, panel, count, v, c, depth, u, plane, m, j->zero);
+        int64_t depth = min_i64(p->C - c, STRIP), plane = (prepared ? p->C : depth) * width * VL;
+        const real *strip = prepared ? prepared + panel_start(panel) * square * p->C + c * width * VL : u;
+        if (!prepared) j->t->filter(p, w, c, depth, panel_start(panel), width, u, plane);
+        multiply(p, panel, count, v, c, depth, strip, plane, m, j->zero);
       }
     }
 #pragma omp for schedule(dynamic, 4)

@@ -1,6 +1,6 @@
 /* Winograd's minimal filtering F(m x m, r x r), m = points - r + 1 (Lavin and Gray, 2016): tiles of the input and the
  * filters become values at points x points points, where the convolution is a product for each point.
- * winograd_transform.c has the transforms, winograd_product.c the products, conv2d_winograd.c the three passes. */
+ * winograd_transform.c has the transforms, conv2d_winograd*.c the passes, winograd_cost.c when they pay. */
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 
