@@ -103,11 +103,9 @@ static fc_status statistics(int64_t rows, int64_t C, const real *x, real *mean, 
 FC_INLINE void strip_apply(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
                            const real *x, const real *numbers, int64_t plane, real *y) {
   vec mean[STRIP], scale[STRIP], shift[STRIP];
-  for (int v = 0; v < nv; v++) {
-    mean[v] = load_n(numbers + MEAN * plane + v * VL, n);
-    scale[v] = load_n(numbers + SCALE * plane + v * VL, n);
-    shift[v] = load_n(numbers + SHIFT * plane + v * VL, n);
-  }
+  load_strip(numbers + MEAN * plane, nv, n, mean);
+  load_strip(numbers + SCALE * plane, nv, n, scale);
+  load_strip(numbers + SHIFT * plane, nv, n, shift);
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec z = normalised(load_n(x + r * pitch + v * VL, n), mean[v], scale[v], shift[v]);

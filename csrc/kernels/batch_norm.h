@@ -23,6 +23,10 @@ FC_INLINE void affine(int64_t C, const real *mean, const real *variance, const r
   }
 }
 
+FC_INLINE void load_strip(const real *from, int nv, int64_t n, vec *to) {
+  for (int v = 0; v < nv; v++) to[v] = load_n(from + v * VL, n);
+}
+
 /* Both passes compute this, and the backward one must see the sign that the forward one saw. */
 FC_INLINE vec normalised(vec x, vec mean, vec scale, vec shift) { return (x - mean) * scale + shift; }
 

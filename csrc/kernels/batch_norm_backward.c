@@ -15,13 +15,11 @@ FC_INLINE vec through(fc_activation_kind kind, vec parameter, vec dy, vec x, vec
 FC_INLINE void strip_sums(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
                           const real *dy, const real *x, const real *numbers, int64_t plane, real *sums) {
   vec mean[STRIP], scale[STRIP], shift[STRIP], sum[STRIP], product[STRIP];
-  for (int v = 0; v < nv; v++) {
-    sum[v] = load_n(sums + v * VL, n);
-    product[v] = load_n(sums + plane + v * VL, n);
-    mean[v] = load_n(numbers + MEAN * plane + v * VL, n);
-    scale[v] = load_n(numbers + SCALE * plane + v * VL, n);
-    shift[v] = load_n(numbers + SHIFT * plane + v * VL, n);
-  }
+  load_strip(sums, nv, n, sum);
+  load_strip(sums + plane, nv, n, product);
+  load_strip(numbers + MEAN * plane, nv, n, mean);
+  load_strip(numbers + SCALE * plane, nv, n, scale);
+  load_strip(numbers + SHIFT * plane, nv, n, shift);
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec in = load_n(x + r * pitch + v * VL, n);
@@ -38,13 +36,11 @@ FC_INLINE void strip_sums(fc_activation_kind kind, vec parameter, int64_t rows, 
 FC_INLINE void strip_dx(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
                         const real *dy, const real *x, const real *numbers, int64_t plane, real *dx) {
   vec mean[STRIP], scale[STRIP], shift[STRIP], offset[STRIP], slope[STRIP];
-  for (int v = 0; v < nv; v++) {
-    mean[v] = load_n(numbers + MEAN * plane + v * VL, n);
-    scale[v] = load_n(numbers + SCALE * plane + v * VL, n);
-    shift[v] = load_n(numbers + SHIFT * plane + v * VL, n);
-    offset[v] = load_n(numbers + OFFSET * plane + v * VL, n);
-    slope[v] = load_n(numbers + SLOPE * plane + v * VL, n);
-  }
+  load_strip(numbers + MEAN * plane, nv, n, mean);
+  load_strip(numbers + SCALE * plane, nv, n, scale);
+  load_strip(numbers + SHIFT * plane, nv, n, shift);
+  load_strip(numbers + OFFSET * plane, nv, n, offset);
+  load_strip(numbers + SLOPE * plane, nv, n, slope);
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec in = load_n(x + r * pitch + v * VL, n);

@@ -8,9 +8,6 @@ enum {
   STRIP = 128            /* channels of a panel of filters whose values stay in L2 */
 };
 
-/* Rows of a block of tiles, in tiles of registers that are all about as high. */
-static int64_t even_height(int64_t rows, int width) { return ceil_div(rows, ceil_div(rows, tile_height(width))); }
-
 /* m[xi] (rows, columns of a panel) (+)= v[xi] (rows, channels c .. c + depth) u[xi], xi = 0 .. points * points;
  * u: [u_plane] apart, (depth, width * VL) each */
 static void multiply(const winograd *p, int64_t panel, int64_t rows, const winograd_values *v, int64_t c, int64_t depth,
@@ -36,7 +33,7 @@ static void multiply(const winograd *p, int64_t panel, int64_t rows, const winog
 typedef struct {
   winograd p;
   const winograd_transforms *t;
-  real *zero;   /* max(C, padded K) zeros */
+  real *zero;   /* winograd_zeros */
   real *finish; /* bias and slope, padded */
 } job;
 
@@ -47,14 +44,12 @@ static void release(job *j) {
 
 static fc_status prepare(job *j, const fc_epilogue *e) {
   winograd *p = &j->p;
-  int64_t padded = padded_cols(p->K), zeros = max_i64(padded_cols(p->C), padded);
-  p->m = p->points - p->r + 1;
-  p->TH = ceil_div(p->OH, p->m), p->TW = ceil_div(p->OW, p->m), p->tiles = p->in.N * p->TH * p->TW;
+  int64_t padded = padded_cols(p->K);
+  winograd_cover(p);
   j->t = FC(winograd_find)(p->points, p->r);
-  j->zero = fc_alloc((size_t)zeros * sizeof(real));
+  j->zero = winograd_zeros(p->C, p->K);
   j->finish = fc_alloc(2 * (size_t)padded * sizeof(real));
   if (!j->zero || !j->finish) return FC_NO_MEMORY;
-  memset(j->zero, 0, (size_t)zeros * sizeof(real));
   FC(pad_row)(p->K, e ? e->bias : NULL, j->finish);
   FC(pad_row)(p->K, e ? e->slope : NULL, j->finish + padded);
   p->finish = (tile_output){.bias = j->finish, .slope = j->finish + padded};

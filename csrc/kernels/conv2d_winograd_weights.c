@@ -26,7 +26,7 @@ static void add_products(const job *j, int64_t xi, int64_t c, int64_t channels, 
   for (int64_t panel = 0; panel < panels; panel++) {
     int64_t start = panel_start(panel);
     int width = panel_width(K, panel);
-    int64_t height = ceil_div(channels, ceil_div(channels, tile_height(width)));
+    int64_t height = even_height(channels, width);
     out.cols = (int64_t)width * VL;
     for (int64_t i = c; i < c + channels; i += height) {
       tile_outer_fn *update = FC(tile_outer)[width - 1][min_i64(c + channels - i, height) - 1];
@@ -126,9 +126,9 @@ static fc_status run_waves(const job *j, winograd_values v, winograd_values d, w
 }
 
 fc_status FC(winograd_backward_weights)(const fc_conv2d *d, int points, const real *x, const real *dy, real *dw) {
-  int m = points - (int)d->KH + 1;
-  winograd tiles = {.points = points, .r = (int)d->KH, .m = m, .OH = d->OH, .OW = d->OW, .K = d->K};
-  tiles.TH = ceil_div(d->OH, m), tiles.TW = ceil_div(d->OW, m), tiles.tiles = d->N * tiles.TH * tiles.TW;
+  winograd tiles = {.points = points, .r = (int)d->KH, .OH = d->OH, .OW = d->OW, .K = d->K};
+  tiles.in.N = d->N;
+  winograd_cover(&tiles);
   if (tiles.tiles == 0) {
     memset(dw, 0, (size_t)(d->KH * d->KW * d->C * d->K) * sizeof(real));
     return FC_OK;
@@ -139,10 +139,8 @@ fc_status FC(winograd_backward_weights)(const fc_conv2d *d, int points, const re
   j.dy.C = d->K;
   j.dy.in = (tap_image){dy, d->N, d->OH, d->OW, d->y_pitch};
   j.threads = fc_threads_for_macs(points * points * tiles.tiles * d->C * d->K);
-  size_t zeros = (size_t)max_i64(padded_cols(d->C), padded_cols(d->K)) * sizeof(real);
-  j.zero = fc_alloc(zeros);
+  j.zero = winograd_zeros(d->C, d->K);
   if (!j.zero) return FC_NO_MEMORY;
-  memset(j.zero, 0, zeros);
   winograd_values from = {.pitch = winograd_pitch(d->C)}, with = {.pitch = winograd_pitch(d->K)}, sum = with;
   sum.plane = winograd_plane(d->C, sum.pitch);
   int small = points * points * sum.plane * (int64_t)sizeof(real) <= SUM_BYTES;

@@ -151,6 +151,16 @@ static void block_of_rows(const fc_gemm *g, const real *a, int64_t rows, int64_t
   }
 }
 
+/* What the block of columns from j on does with its sums at depths k .. k + depth: the last one finishes them. */
+static tile_output block_output(const fc_gemm *g, const fc_epilogue *e, const real *bias, const real *slope,
+                                const real *zeros, int64_t j, int64_t k, int64_t depth) {
+  int last = k + depth == g->K;
+  tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
+  if (!last) out.kind = FC_LINEAR;
+  out.accumulate = g->accumulate || k > 0;
+  return out;
+}
+
 static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
                               const real *slope, const real *zeros, real *c) {
   int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0)), blocks = ceil_div(g->M, mc);
@@ -166,11 +176,8 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
   for (int64_t j = 0; j < g->N; j += NC)
     for (int64_t k = 0; k < g->K; k += KC) {
       int64_t cols = min_i64(g->N - j, NC), depth = min_i64(g->K - k, KC);
-      int last = k + depth == g->K;
       FC(pack_panels)(depth, cols, b + k * g->b_row + j * g->b_col, g->b_row, g->b_col, packed_b);
-      tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
-      if (!last) out.kind = FC_LINEAR;
-      out.accumulate = g->accumulate || k > 0;
+      tile_output out = block_output(g, e, bias, slope, zeros, j, k, depth);
       next = 0;
 #pragma omp parallel num_threads(threads)
       {
@@ -215,10 +222,7 @@ static fc_status gemm_columns(const fc_gemm *g, const real *a, const real *b, co
             FC(pack_panel)(min_i64(depth - row, strip), min_i64(cols - start, full), from, g->b_row, g->b_col, full,
                            packed_b + start * depth + row * full);
           }
-        int last = k + depth == g->K;
-        tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
-        if (!last) out.kind = FC_LINEAR;
-        out.accumulate = g->accumulate || k > 0;
+        tile_output out = block_output(g, e, bias, slope, zeros, j, k, depth);
         block_of_rows(g, a + k * g->a_col, g->M, depth, cols, packed_b, packed_b + size_b, out, c + j);
       }
   }

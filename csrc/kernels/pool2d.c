@@ -159,6 +159,21 @@ FC_INLINE void readers_of(int64_t p, int64_t before, int64_t pool, int64_t strid
   *last = min_i64((p + before) / stride + 1, outputs);
 }
 
+/* (W, 2): the output columns that read each input column; NULL: no memory */
+static int64_t *readers_of_columns(const fc_pool2d *d) {
+  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
+  for (int64_t w = 0; readers && w < d->W; w++)
+    readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
+  return readers;
+}
+
+/* Sets the columns of a pixel's window of readers; returns the end of what it reads of dy's image. */
+FC_INLINE const real *reach_of(const fc_pool2d *d, const real *image, const int64_t *readers, window *from) {
+  from->left = readers[0], from->right = readers[1];
+  int none = from->top >= from->bottom || from->left >= from->right;
+  return none ? image : image + ((from->bottom - 1) * d->OW + from->right) * d->C;
+}
+
 /* dx of a pixel = sum over the windows that hold it of dy / count */
 FC_INLINE void gather_mean(const fc_pool2d *d, const real *image, window from, const real *share, int nv, int64_t n,
                            real *dx) {
@@ -193,9 +208,7 @@ static void gather_mean_row(const fc_pool2d *d, int64_t row, const real *dy, con
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
   for (int64_t w = 0; w < d->W; w++) {
-    from.left = readers[2 * w], from.right = readers[2 * w + 1];
-    int none = from.top >= from.bottom || from.left >= from.right;
-    const real *end = none ? image : image + ((from.bottom - 1) * d->OW + from.right) * d->C;
+    const real *end = reach_of(d, image, readers + 2 * w, &from);
     real *to = dx + (row * d->W + w) * d->C;
     int64_t c = 0;
     for (; c + NV * VL <= d->C; c += NV * VL) gather_mean(d, image + c, from, share, NV, VL, to + c);
@@ -216,9 +229,7 @@ static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, c
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
   for (int64_t w = 0; w < d->W; w++) {
-    from.left = readers[2 * w], from.right = readers[2 * w + 1];
-    int none = from.top >= from.bottom || from.left >= from.right;
-    const real *end = none ? image : image + ((from.bottom - 1) * d->OW + from.right) * d->C;
+    const real *end = reach_of(d, image, readers + 2 * w, &from);
     real *to = dx + (row * d->W + w) * d->C;
     int64_t c = 0, p = row % d->H * d->W + w;
     for (; c + NV * VL <= d->C; c += NV * VL)
@@ -239,14 +250,13 @@ static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, c
 fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const void *dy_, void *dx_) {
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
   real *dx = dx_, *share = fc_alloc((size_t)(d->OH * d->OW) * sizeof(real));
-  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
+  int64_t *readers = readers_of_columns(d);
   if (!share || !readers) {
     fc_free(share);
     fc_free(readers);
     return FC_NO_MEMORY;
   }
   for (int64_t i = 0; i < d->OH * d->OW; i++) share[i] = 1 / count_of(d, i / d->OW, i % d->OW, include_pad);
-  for (int64_t w = 0; w < d->W; w++) readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
   int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static)
   for (int64_t first = 0; first < rows; first += block) {
@@ -267,9 +277,8 @@ fc_status FC(max_pool2d_backward_windows)(const fc_pool2d *d, const void *dy_, c
     return FC(max_pool2d_backward)(d->N, d->OH * d->OW, d->H * d->W, d->C, dy_, argmax, dx_);
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
   real *dx = dx_;
-  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
+  int64_t *readers = readers_of_columns(d);
   if (!readers) return FC_NO_MEMORY;
-  for (int64_t w = 0; w < d->W; w++) readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
   int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
   int64_t won = 0; /* every output has one winner, which asks it once, unless its index lies outside its window */
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static) reduction(+ : won)

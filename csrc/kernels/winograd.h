@@ -32,6 +32,22 @@ FC_INLINE int64_t winograd_plane(int64_t rows, int64_t pitch) {
   return ceil_div(rows * pitch, page) * page + 64 / (int64_t)sizeof(real);
 }
 
+/* m and the tiles, from points, r, the image and the output size. */
+FC_INLINE void winograd_cover(winograd *p) {
+  p->m = p->points - p->r + 1;
+  p->TH = ceil_div(p->OH, p->m), p->TW = ceil_div(p->OW, p->m), p->tiles = p->in.N * p->TH * p->TW;
+}
+
+/* Rows of register tiles that are all about as high, for so many rows. */
+FC_INLINE int64_t even_height(int64_t rows, int width) { return ceil_div(rows, ceil_div(rows, tile_height(width))); }
+
+/* Zeros for a pixel outside of the image, and for the bias of products; NULL: no memory */
+FC_INLINE real *winograd_zeros(int64_t C, int64_t K) {
+  real *zeros = fc_alloc((size_t)padded_cols(max_i64(C, K)) * sizeof(real));
+  if (zeros) FC(pad_row)(max_i64(C, K), NULL, zeros);
+  return zeros;
+}
+
 /* Tiles first .. first + count of the input, (points x points) pixels each -> rows 0 .. of to; zero: C zeros. */
 typedef void winograd_gather_fn(const winograd *p, int64_t first, int64_t count, const real *zero,
                                 const winograd_values *to);

@@ -113,7 +113,7 @@ class Conv2D(FusedActivationLayer):
         x = cache[0]
         self._prepared = None  # who trains has other use for the memory
         geometry = (self.strides, self.padding, self.dilation_rate, self.groups, self.algorithm)
-        if self.learns:
+        if self._learns:
             dkernel, dbias = ops.conv2d_backward_weights(x, dz, self.kernel_size, *geometry)
             self.kernel.add_grad(dkernel)
             if self.bias is not None:
@@ -200,7 +200,7 @@ class DepthwiseConv2D(FusedActivationLayer):
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         x = cache[0]
         geometry = (self.strides, self.padding, self.dilation_rate, self.algorithm)
-        if self.learns:
+        if self._learns:
             dkernel, dbias = ops.depthwise_conv2d_backward_weights(x, dz, self.kernel_size, *geometry)
             self.kernel.add_grad(dkernel)
             if self.bias is not None:

@@ -66,7 +66,7 @@ class Dense(FusedActivationLayer):
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         x, kernel = cache[0], self.kernel.value
-        if not self.learns:
+        if not self._learns:
             rows = ops.matmul(dz.reshape(-1, self.units), kernel, transpose_b=True)
             return rows.reshape(x.shape)
         dx, dkernel, dbias = ops.dense_backward(dz, x, kernel, need_dx=need_dx)

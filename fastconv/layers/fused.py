@@ -48,11 +48,6 @@ class FusedActivationLayer(Layer):
         """The bias, or None without one."""
         return None if self.bias is None else self.bias.value
 
-    @property
-    def learns(self) -> bool:
-        """Whether any weight wants a gradient."""
-        return any(p.trainable for p in self._trainable_parameters)
-
     def add_gradients(self, dkernel: np.ndarray | None, dbias: np.ndarray | None) -> None:
         """Hand the gradients of kernel and bias on; None: nobody wants them."""
         if dkernel is not None:

@@ -81,7 +81,7 @@ class LocallyConnected2D(FusedActivationLayer):
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         dx, dkernel, dbias = ops.locally_connected2d_backward(
-            dz, cache[0], self.kernel.value, self.kernel_size, self.strides, need_dx=need_dx, need_weights=self.learns
+            dz, cache[0], self.kernel.value, self.kernel_size, self.strides, need_dx=need_dx, need_weights=self._learns
         )
         self.add_gradients(dkernel, dbias)
         return dx

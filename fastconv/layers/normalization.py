@@ -115,8 +115,7 @@ class BatchNormalization(Layer):
         x, mean, variance, training = cache
         arguments = (dy, x, _value(self.gamma), mean, variance, self.epsilon, activation, _value(self.beta))
         if not training:
-            learns = any(p.trainable for p in self._trainable_parameters)
-            dx, dgamma, dbeta = ops.batch_norm_inference_backward(*arguments, need_weights=learns)
+            dx, dgamma, dbeta = ops.batch_norm_inference_backward(*arguments, need_weights=self._learns)
         else:
             dx, dgamma, dbeta = ops.batch_norm_backward(*arguments)
         if self.gamma is not None and dgamma is not None:

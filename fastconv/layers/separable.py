@@ -111,7 +111,7 @@ class SeparableConv2D(FusedActivationLayer):
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         x, _, h = cache
-        if self.learns:
+        if self._learns:
             dpointwise, dbias = ops.conv2d_backward_weights(h, dz, 1)
             self.pointwise_kernel.add_grad(dpointwise)
             if self.bias is not None:

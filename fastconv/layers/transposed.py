@@ -83,7 +83,7 @@ class Conv2DTranspose(FusedActivationLayer):
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:
         geometry = (self.strides, self.padding, self.output_padding, self.dilation_rate)
         dx, dkernel, dbias = ops.conv2d_transpose_backward(
-            dz, cache[0], self.kernel.value, *geometry, need_dx=need_dx, need_weights=self.learns
+            dz, cache[0], self.kernel.value, *geometry, need_dx=need_dx, need_weights=self._learns
         )
         self.add_gradients(dkernel, dbias)
         return dx

@@ -107,6 +107,11 @@ class WeightOwner:
         return [p for p in self.parameters if not p.trainable]
 
     @property
+    def _learns(self) -> bool:
+        """Whether any weight of this layer's own wants a gradient."""
+        return any(p.trainable for p in self._trainable_parameters)
+
+    @property
     def trainable(self) -> bool:
         """Whether the weights are trained; setting it also sets every layer below."""
         return self._trainable
