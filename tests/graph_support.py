@@ -1,0 +1,21 @@
+"""What the tests of graphs share: float64 data, layers and inputs."""
+
+import numpy as np
+from support import randn
+
+from fastconv import layers
+from fastconv.models import Input
+
+DTYPE = "float64"
+
+
+def data(*shape, seed=0):
+    return randn(np.random.default_rng(seed), shape, DTYPE)
+
+
+def lay(kind, *arguments, **options):
+    return getattr(layers, kind)(*arguments, dtype=DTYPE, **options)
+
+
+def image(*shape, name=None):
+    return Input(shape, dtype=DTYPE, name=name)
