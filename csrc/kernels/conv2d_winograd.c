@@ -3,9 +3,9 @@
 #include "winograd.h"
 
 enum {
-  BLOCK_BYTES = 1 << 20, /* values of one block of tiles, input and output: half of L2 */
-  WAVE_BYTES = 12 << 20, /* values of the input that all threads share at a time */
-  STRIP = 128            /* channels of a panel of filters whose values stay in L2 */
+  BLOCK_BYTES = 512 << 10, /* values of one block of tiles, input and output: they share L2 with a panel of filters */
+  WAVE_BYTES = 12 << 20,   /* values of the input that all threads share at a time */
+  STRIP = 128              /* channels of a panel of filters whose values stay in L2 */
 };
 
 /* m[xi] (rows, columns of a panel) (+)= v[xi] (rows, channels c .. c + depth) u[xi], xi = 0 .. points * points;
@@ -24,7 +24,7 @@ static void multiply(const winograd *p, int64_t panel, int64_t rows, const winog
       real *at[MR_MAX];
       for (int r = 0; r < mr; r++) row[r] = from + (first + r) * v->pitch, at[r] = into + (first + r) * m->pitch;
       tile_rows_fn *product = FC(tile_rows)[width - 1][mr - 1];
-      product(1, depth, row, MR_MAX, u, at, &out);
+      product(1, depth, row, MR_MAX, 0, u, at, &out);
     }
   }
 }
@@ -108,6 +108,7 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
         }
         j->t->output(p, first, count, 0, p->K, &to, y, y_pitch);
       }
+      stream_fence();
     }
   }
   fc_free(own);
@@ -149,6 +150,7 @@ static void wave(const job *j, const real *w, const real *prepared, int64_t firs
       winograd_values row = {m->data + t * m->pitch, m->pitch, m->plane};
       j->t->output(p, first + t, 1, 0, p->K, &row, y, y_pitch);
     }
+    stream_fence();
   }
 }
 
@@ -173,8 +175,9 @@ static fc_status run_waves(const job *j, const real *w, const real *prepared, re
 }
 
 static fc_status run(job *j, const real *w, const real *u, real *y, int64_t y_pitch) {
-  const winograd *p = &j->p;
+  winograd *p = &j->p;
   if (p->tiles == 0) return FC_OK;
+  p->finish.stream = y_pitch * (int64_t)sizeof(real) % CACHE_LINE == 0 && goes_past(y, p->in.N * p->OH * p->OW * p->K);
   /* What the filters' values would cost in streaming past every block, against those of the tiles past every panel. */
   int few = p->tiles * (p->C + p->K) < 2 * p->C * p->K;
   return (few ? run_waves : run_blocks)(j, w, u, y, y_pitch);
@@ -191,27 +194,13 @@ fc_status FC(winograd_forward)(const fc_conv2d *d, int points, const real *x, co
   return status;
 }
 
-/* w (r, r, C, K) -> flipped (r, r, K, C) */
-static fc_status flip(const fc_conv2d *d, const real *w, real *flipped) {
-  int64_t taps = d->KH * d->KW, size = d->C * d->K;
-  fc_status status = FC_OK;
-  for (int64_t t = 0; t < taps && status == FC_OK; t++) {
-    fc_transpose plane = {.batch = 1, .rows = d->C, .cols = d->K, .x_row = d->K, .y_row = d->C};
-    status = FC(transpose)(&plane, w + t * size, flipped + (taps - 1 - t) * size);
-  }
-  return status;
-}
-
 fc_status FC(winograd_backward_data)(const fc_conv2d *d, int points, const real *dy, const real *w, real *dx) {
-  job j = {.p = {.points = points, .r = (int)d->KH, .C = d->K, .K = d->C}};
+  job j = {.p = {.points = points, .r = (int)d->KH, .C = d->K, .K = d->C, .flipped = 1}};
   j.p.top = d->KH - 1 - d->PT, j.p.left = d->KW - 1 - d->PL;
   j.p.in = (tap_image){dy, d->N, d->OH, d->OW, d->y_pitch};
   j.p.OH = d->H, j.p.OW = d->W;
-  real *flipped = fc_alloc((size_t)(d->KH * d->KW * d->C * d->K) * sizeof(real));
-  fc_status status = flipped ? prepare(&j, NULL) : FC_NO_MEMORY;
-  if (status == FC_OK) status = flip(d, w, flipped);
-  if (status == FC_OK) status = run(&j, flipped, NULL, dx, d->x_pitch);
+  fc_status status = prepare(&j, NULL);
+  if (status == FC_OK) status = run(&j, w, NULL, dx, d->x_pitch);
   release(&j);
-  fc_free(flipped);
   return status;
 }

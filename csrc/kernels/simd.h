@@ -72,6 +72,12 @@ FC_INLINE void stream_fence(void) {
 #endif
 }
 
+/* Whether a result of so many elements is too large for a cache to keep, and begins where a line does. */
+enum { STREAM_BYTES = 8 << 20, CACHE_LINE = 64 };
+FC_INLINE int goes_past(const void *to, int64_t elements) {
+  return elements * (int64_t)sizeof(real) >= STREAM_BYTES && (uintptr_t)to % CACHE_LINE == 0;
+}
+
 /* The first n < VL lanes; the others are 0 and, in memory, untouched. Vector extensions have no word for a mask. */
 #if defined(__AVX512F__) && FC_DOUBLE
 FC_INLINE vec load_part(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
@@ -99,6 +105,14 @@ FC_INLINE void store_n(real *p, vec v, int64_t n) {
     store(p, v);
   else
     store_part(p, v, n);
+}
+
+/* past: see goes_past; a thread then ends with stream_fence. */
+FC_INLINE void put(real *p, vec v, int64_t n, int past) {
+  if (past && n == VL)
+    stream(p, v);
+  else
+    store_n(p, v, n);
 }
 
 /* Lane l is l: from memory, as gcc would insert lane after lane. */

@@ -10,6 +10,7 @@
 typedef struct {
   int points, r, m;
   int64_t C, K; /* channels of the input, columns of the products */
+  int flipped;  /* filters are (r, r, K, C), their last tap first */
   tap_image in;
   int64_t top, left;
   int64_t OH, OW, TH, TW, tiles; /* output size, tiles in a column, in a row, in all */
@@ -51,14 +52,15 @@ FC_INLINE real *winograd_zeros(int64_t C, int64_t K) {
 /* Tiles first .. first + count of the input, (points x points) pixels each -> rows 0 .. of to; zero: C zeros. */
 typedef void winograd_gather_fn(const winograd *p, int64_t first, int64_t count, const real *zero,
                                 const winograd_values *to);
-/* w (r, r, C, K), channels c .. c + count, columns of a panel -> u[xi * plane], (count, width * VL) each */
+/* w (r, r, C, K) or flipped, channels c .. c + count, columns of a panel -> u[xi * plane], (count, width * VL) each */
 typedef void winograd_filter_fn(const winograd *p, const real *w, int64_t c, int64_t count, int64_t start, int width,
                                 real *u, int64_t plane);
 /* Rows 0 .. count of from, K columns each from column start on -> output pixels of tiles first .. */
 typedef void winograd_output_fn(const winograd *p, int64_t first, int64_t count, int64_t start, int64_t cols,
                                 const winograd_values *from, real *y, int64_t y_pitch);
-/* Products summed over all tiles, rows c and columns k of from -> dw (r, r, C, K), row c only. */
-typedef void winograd_dw_fn(const winograd *p, const winograd_values *from, int64_t c, real *dw, int64_t dw_pitch);
+/* A row of products summed over all tiles, at every point a plane apart -> its row of each tap of dw (r, r, C, K). */
+typedef void winograd_dw_fn(const winograd *p, const real *values, int64_t plane, int64_t cols, real *dw,
+                            int64_t dw_pitch);
 
 typedef struct {
   int points, r;

@@ -4,7 +4,7 @@
  * Opposite points share their even and odd halves. */
 #include "winograd.h"
 
-enum { POINTS_MAX = 8, AHEAD = 8 };
+enum { POINTS_MAX = 8, FILTERS = 16 /* whose taps are fetched at a time */ };
 
 /* +-5/7 and +-7/5 halve the rounding error of +-1 and +-2; their product is 1. */
 FC_INLINE double point(const int points, const int pair) {
@@ -159,33 +159,66 @@ FC_INLINE void gather(const int points, const int size, const winograd *p, int64
   }
 }
 
+/* Taps of filters c .. c + count, columns of a panel -> taps[tap * plane], (count, width * VL) each. w lies in strides
+ * that are often powers of two, which would fall into few cache sets: so every tap is read alone, and kept elsewhere.
+ */
+static FC_NOINLINE void fetch_filters(const winograd *p, const real *w, int64_t c, int64_t count, int64_t start,
+                                      int width, real *taps, int64_t plane) {
+  int square = p->r * p->r;
+  for (int t = 0; t < square; t++, taps += plane) {
+    const real *tap = w + (p->flipped ? square - 1 - t : t) * p->C * p->K;
+    for (int j = 0; j < width; j++) {
+      int64_t column = start + j * VL, lanes = min_i64(p->K - column, VL);
+      real *to = taps + j * VL;
+      if (!p->flipped) { /* (C, K) */
+        for (int64_t i = 0; i < count; i++) store(to + i * width * VL, load_n(tap + (c + i) * p->K + column, lanes));
+        continue;
+      }
+      for (int64_t i = 0; i < count; i += VL) { /* (K, C) */
+        int64_t rows = min_i64(count - i, VL);
+        vec block[VL];
+        for (int l = 0; l < VL; l++) block[l] = l < lanes ? load_n(tap + (column + l) * p->C + c + i, rows) : (vec){0};
+        transpose(block);
+        for (int64_t l = 0; l < rows; l++) store(to + (i + l) * width * VL, block[l]);
+      }
+    }
+  }
+}
+
+/* Part i of what the next call of fetch_filters will read, into L2. */
+FC_INLINE void prefetch_filters(const winograd *p, const int r, const real *w, int64_t c, int64_t start, int width,
+                                int64_t i) {
+  const real *at = w + (p->flipped ? (start + i) * p->C + c : (c + i / width) * p->K + start + i % width * VL);
+#pragma GCC unroll 25
+  for (int t = 0; t < r * r; t++) __builtin_prefetch(at + t * p->C * p->K, 0, 2);
+}
+
 /* r x r taps of each filter -> values at points x points points */
 FC_INLINE void filter(const int points, const int r, const winograd *p, const real *w, int64_t c, int64_t count,
                       int64_t start, int width, real *u, int64_t plane) {
+  enum { PLANE = FILTERS * NV_MAX * VL + VL };
+  real taps[r * r * PLANE] __attribute__((aligned(64)));
   vec column[POINTS_MAX], half[POINTS_MAX * POINTS_MAX], row[POINTS_MAX];
-  const real *from = w + c * p->K + start;
-  int64_t tap = p->C * p->K;
-  for (; count > 0; count--, from += p->K)
-    for (int j = 0; j < width; j++, u += VL) {
-      int64_t lanes = min_i64(p->K - start - j * VL, VL);
+  for (int64_t first = 0; first < count; first += FILTERS) {
+    int64_t filters = min_i64(count - first, FILTERS);
+    fetch_filters(p, w, c + first, filters, start, width, taps, PLANE);
+    for (int64_t i = 0; i < filters * width; i++, u += VL) {
+      prefetch_filters(p, r, w, c + first + FILTERS, start, width, i);
 #pragma GCC unroll 8
       for (int kw = 0; kw < r; kw++) {
 #pragma GCC unroll 8
-        for (int kh = 0; kh < r; kh++) {
-          const real *at = from + j * VL + (kh * r + kw) * tap;
-          column[kh] = load_n(at, lanes);
-          __builtin_prefetch(at + AHEAD * p->K); /* rows of one panel lie too far apart for the hardware to guess */
-        }
+        for (int kh = 0; kh < r; kh++) column[kh] = load(taps + (kh * r + kw) * PLANE + i * VL);
         evaluate(points, r, 1, column, 1, half + kw, r);
       }
       real *to = u;
 #pragma GCC unroll 8
-      for (int i = 0; i < points; i++) {
-        evaluate(points, r, 1, half + i * r, 1, row, 1);
+      for (int k = 0; k < points; k++) {
+        evaluate(points, r, 1, half + k * r, 1, row, 1);
 #pragma GCC unroll 8
-        for (int k = 0; k < points; k++, to += plane) store(to, row[k]);
+        for (int l = 0; l < points; l++, to += plane) store(to, row[l]);
       }
     }
+  }
 }
 
 /* points x points values at `at`, a plane apart -> n x n */
@@ -215,41 +248,42 @@ FC_INLINE void output(const int points, const int m, const winograd *p, int64_t 
       for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
           vec v = tile_finish(tile[i * m + j], &p->finish, start + k);
-          store_n(to + (i * p->OW + j) * y_pitch + k, v, lanes);
+          put(to + (i * p->OW + j) * y_pitch + k, v, lanes, p->finish.stream);
         }
     }
   }
 }
 
-FC_INLINE void dw_row(const int points, const int r, const winograd *p, const winograd_values *from, int64_t c,
+FC_INLINE void dw_row(const int points, const int r, const winograd *p, const real *values, int64_t plane, int64_t cols,
                       real *dw, int64_t dw_pitch) {
   vec tile[POINTS_MAX * POINTS_MAX];
-  for (int64_t k = 0; k < p->K; k += VL) {
-    int64_t lanes = min_i64(p->K - k, VL);
-    interpolate_tile(points, r, 1, from->data + c * from->pitch + k, from->plane, tile);
-    for (int i = 0; i < r * r; i++) store_n(dw + (i * p->C + c) * dw_pitch + k, tile[i], lanes);
+  for (int64_t k = 0; k < cols; k += VL) {
+    int64_t lanes = min_i64(cols - k, VL);
+    interpolate_tile(points, r, 1, values + k, plane, tile);
+    for (int i = 0; i < r * r; i++) store_n(dw + i * p->C * dw_pitch + k, tile[i], lanes);
   }
 }
 
-#define DEFINE(points, r)                                                                                             \
-  static void input_##points##_##r(const winograd *p, int64_t first, int64_t count, const real *zero,                 \
-                                   const winograd_values *to) {                                                       \
-    gather(points, points, p, first, count, zero, to);                                                                \
-  }                                                                                                                   \
-  static void gradient_##points##_##r(const winograd *p, int64_t first, int64_t count, const real *zero,              \
-                                      const winograd_values *to) {                                                    \
-    gather(points, points - r + 1, p, first, count, zero, to);                                                        \
-  }                                                                                                                   \
-  static void filter_##points##_##r(const winograd *p, const real *w, int64_t c, int64_t count, int64_t start,        \
-                                    int width, real *u, int64_t plane) {                                              \
-    filter(points, r, p, w, c, count, start, width, u, plane);                                                        \
-  }                                                                                                                   \
-  static void output_##points##_##r(const winograd *p, int64_t first, int64_t count, int64_t start, int64_t cols,     \
-                                    const winograd_values *from, real *y, int64_t y_pitch) {                          \
-    output(points, points - r + 1, p, first, count, start, cols, from, y, y_pitch);                                   \
-  }                                                                                                                   \
-  static void dw_##points##_##r(const winograd *p, const winograd_values *from, int64_t c, real *dw, int64_t pitch) { \
-    dw_row(points, r, p, from, c, dw, pitch);                                                                         \
+#define DEFINE(points, r)                                                                                         \
+  static void input_##points##_##r(const winograd *p, int64_t first, int64_t count, const real *zero,             \
+                                   const winograd_values *to) {                                                   \
+    gather(points, points, p, first, count, zero, to);                                                            \
+  }                                                                                                               \
+  static void gradient_##points##_##r(const winograd *p, int64_t first, int64_t count, const real *zero,          \
+                                      const winograd_values *to) {                                                \
+    gather(points, points - r + 1, p, first, count, zero, to);                                                    \
+  }                                                                                                               \
+  static void filter_##points##_##r(const winograd *p, const real *w, int64_t c, int64_t count, int64_t start,    \
+                                    int width, real *u, int64_t plane) {                                          \
+    filter(points, r, p, w, c, count, start, width, u, plane);                                                    \
+  }                                                                                                               \
+  static void output_##points##_##r(const winograd *p, int64_t first, int64_t count, int64_t start, int64_t cols, \
+                                    const winograd_values *from, real *y, int64_t y_pitch) {                      \
+    output(points, points - r + 1, p, first, count, start, cols, from, y, y_pitch);                               \
+  }                                                                                                               \
+  static void dw_##points##_##r(const winograd *p, const real *values, int64_t plane, int64_t cols, real *dw,     \
+                                int64_t dw_pitch) {                                                               \
+    dw_row(points, r, p, values, plane, cols, dw, dw_pitch);                                                      \
   }
 #define VARIANTS(F) F(4, 3) F(6, 3) F(6, 4) F(6, 5) F(8, 3)
 VARIANTS(DEFINE)
