@@ -86,7 +86,7 @@ static void panel_by_rows(int64_t rows, int64_t depth, const real *a, int64_t pi
     const real *row[MR_MAX];
     real *to[MR_MAX];
     for (int r = 0; r < mr; r++) row[r] = a + (i + r) * pitch, to[r] = c + (i + r) * c_row;
-    FC(tile_rows)[width - 1][mr - 1](1, depth, row, MR_MAX, b, to, out);
+    FC(tile_rows)[width - 1][mr - 1](1, depth, row, MR_MAX, 0, b, to, out);
   }
 }
 

@@ -1,7 +1,7 @@
 /* The engine of implicit GEMM: output pixels times filters, the input read in place through pointers. */
 #include "taps.h"
 
-enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32, CACHE_LINE = 64, STREAM_BYTES = 8 << 20 };
+enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32, CACHE_WAY = 4096 };
 
 /* Rows of a tile: the most there are registers for, or a little less where tiles then begin and end with grid rows. */
 static int aligned_height(int64_t GW, int most) {
@@ -72,17 +72,13 @@ FC_INLINE tap_span tile_span(const tap_span *spans, int mr) {
   return all.last ? all : (tap_span){0, 0};
 }
 
-/* The next tile's pixels: where one panel holds all weights, memory is the limit. */
-static void fetch_pixels(const real *const *pixel, int64_t count, int64_t depth) {
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t k = 0; k < depth; k += VL) __builtin_prefetch(pixel[i] + k);
-}
-
 /* Panels first .. last of the weights, packed one after the other. An output that no cache keeps goes past them. */
 static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t last, const real *packed, int64_t count,
                                   int64_t stride, const real *const *table, real *const *out, const tap_span *spans) {
-  int large = p->in.N * p->GH * p->GW * p->cols * (int64_t)sizeof(real) >= STREAM_BYTES &&
-              ((uintptr_t)p->out | (uintptr_t)p->out_pitch * sizeof(real)) % CACHE_LINE == 0;
+  int large =
+      p->out_pitch * (int64_t)sizeof(real) % CACHE_LINE == 0 && goes_past(p->out, p->in.N * p->GH * p->GW * p->cols);
+  /* The first panel meets pixels that no cache holds yet; two tiles of them must fit into the sets they fall into. */
+  int fresh = p->taps == 1 && p->depth >= 4 * VL && p->in.pitch * (int64_t)sizeof(real) % (CACHE_WAY / 2);
   for (int64_t panel = first; panel < last; panel++) {
     int64_t start = panel_start(panel);
     int width = panel_width(p->cols, panel), height = aligned_height(p->GW, tile_height(width));
@@ -96,10 +92,9 @@ static FC_NOINLINE void run_block(const tap_product *p, int64_t first, int64_t l
       tap_span span = tile_span(spans + i, mr);
       real *to[MR_MAX];
       for (int r = 0; r < mr; r++) to[r] = out[i + r] + start;
-      if (p->taps == 1 && p->cols <= (int64_t)width * VL)
-        fetch_pixels(table + i + height, min_i64(count - i - height, height), p->depth);
+      int fetch = fresh && panel == first && i + 2 * height <= count ? height : 0;
       tile_rows_fn *multiply = FC(tile_rows)[width - 1][mr - 1];
-      multiply(span.last - span.first, p->depth, table + span.first * stride + i, stride,
+      multiply(span.last - span.first, p->depth, table + span.first * stride + i, stride, fetch,
                packed + span.first * p->depth * width * VL, to, &finish);
     }
     packed += p->taps * p->depth * width * VL;
@@ -154,9 +149,30 @@ static void run_task(const tap_product *p, const tap_plan *plan, const tap_colum
   stream_fence();
 }
 
+/* Pixels a multiple of CACHE_WAY apart all fall into the same few lines of L1, and push each other out. */
+static int pixels_collide(const tap_product *p) {
+  return p->in.pitch * (int64_t)sizeof(real) % CACHE_WAY == 0 && p->depth == p->weights.depth && p->cols >= 4 * VL;
+}
+
+/* The same with the pixels a line further apart. */
+static fc_status run_spread(tap_product p) {
+  int64_t pixels = p.in.N * p.in.H * p.in.W, pitch = p.depth + VL;
+  const real *from = p.in.data;
+  real *copy = fc_alloc((size_t)(pixels * pitch) * sizeof(real));
+  if (!copy) return FC_NO_MEMORY;
+#pragma omp parallel for num_threads(fc_threads_for(pixels *p.depth)) schedule(static)
+  for (int64_t i = 0; i < pixels; i++) memcpy(copy + i * pitch, from + i * p.in.pitch, (size_t)p.depth * sizeof(real));
+  p.in.data = copy;
+  p.in.pitch = pitch;
+  fc_status status = FC(tap_product_run)(&p);
+  fc_free(copy);
+  return status;
+}
+
 fc_status FC(tap_product_run)(const tap_product *p) {
   if (p->in.N * p->GH * p->GW == 0) return FC_OK;
   if (FC(few_columns)(p)) return FC(few_columns_run)(p);
+  if (pixels_collide(p)) return run_spread(*p);
   tap_plan plan = plan_work(p);
   int64_t tasks = plan.blocks * (plan.by_panel ? plan.panels : 1);
   int64_t threads = fc_threads_for_macs(plan.pixels * p->cols * (p->taps * p->depth + 1));

@@ -44,6 +44,13 @@ FC_HIDDEN fc_status FC(tap_product_run)(const tap_product *p);
 FC_HIDDEN int FC(few_columns)(const tap_product *p);
 FC_HIDDEN fc_status FC(few_columns_run)(const tap_product *p);
 
+/* count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
+FC_HIDDEN void FC(to_planes)(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to);
+
+/* conv2d_weights_few.c: the like for backward weights. */
+FC_HIDDEN int FC(few_filters)(const fc_conv2d *d);
+FC_HIDDEN fc_status FC(few_filters_weights)(const fc_conv2d *d, const real *x, const real *dy, real *dw);
+
 /* Merges taps that are neighbours in a row into one tap of KW times the depth, so that few channels still make long
  * runs. It wants the input padded to left and right; the padded copy, if one is needed, goes to *copy. taps must be
  * row by row, w ascending by 1, row taps in each row. Only for one group: depth == pitch. */

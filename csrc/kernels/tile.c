@@ -1,7 +1,10 @@
 /* The micro-kernels, once for each height and width a tile can have. */
 #include "tile.h"
 
-enum { AHEAD = 8 }; /* steps from the prefetch of a row of B to its use */
+enum {
+  AHEAD = 8,                    /* steps from the prefetch of a row of B to its use */
+  LINE = 64 / (int)sizeof(real) /* depths of a pixel that a line of the cache holds */
+};
 
 /* sum: [mr][nv] vectors; y: mr rows. Any columns, any activation, with or without accumulation. */
 static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, real *const *y, const tile_output *out) {
@@ -47,9 +50,28 @@ FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *
   }
 }
 
+/* sum (mr, nv) += row[i][k] b[k] for count depths k; b: [k][nv * VL] */
+FC_INLINE void add_depths(const int mr, const int nv, int64_t count, const real *const *row, const real *b,
+                          vec (*sum)[NV_MAX]) {
+  for (int64_t k = 0; k < count; k++, b += nv * VL) {
+    vec bk[NV_MAX];
+#pragma GCC unroll 3
+    for (int j = 0; j < nv; j++) {
+      bk[j] = load(b + j * VL);
+      __builtin_prefetch(b + (AHEAD * nv + j) * VL); /* panels larger than L1 come from L2 */
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+      vec ak = splat(row[i][k]);
+#pragma GCC unroll 3
+      for (int j = 0; j < nv; j++) sum[i][j] += ak * bk[j];
+    }
+  }
+}
+
 /* a: [taps][a_tap] pointers to depth values; b: [taps][depth][nv * VL]; y: mr pointers to cols values */
 FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, const real *const *a, int64_t a_tap,
-                    const real *b, real *const *y, const tile_output *out) {
+                    int fetch, const real *b, real *const *y, const tile_output *out) {
   vec sum[MR_MAX][NV_MAX];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
@@ -59,20 +81,19 @@ FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, con
     const real *row[MR_MAX];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) row[i] = a[i];
-    for (int64_t k = 0; k < depth; k++, b += nv * VL) {
-      vec bk[NV_MAX];
-#pragma GCC unroll 3
-      for (int j = 0; j < nv; j++) {
-        bk[j] = load(b + j * VL);
-        __builtin_prefetch(b + (AHEAD * nv + j) * VL); /* panels larger than L1 come from L2 */
-      }
+    int64_t k = 0;
+    for (; fetch && k + LINE <= depth; k += LINE) {
 #pragma GCC unroll 16
       for (int i = 0; i < mr; i++) {
-        vec ak = splat(row[i][k]);
-#pragma GCC unroll 3
-        for (int j = 0; j < nv; j++) sum[i][j] += ak * bk[j];
+        __builtin_prefetch(a[fetch + i] + k);
       }
+      add_depths(mr, nv, LINE, row, b, sum);
+      b += LINE * nv * VL;
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) row[i] += LINE;
     }
+    add_depths(mr, nv, depth - k, row, b, sum);
+    b += (depth - k) * nv * VL;
   }
   store_tile(mr, nv, sum, y, out);
 }
@@ -127,9 +148,9 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
 #define FITS(mr, nv) (mr <= (nv == 1 ? FC_MR1 : nv == 2 ? FC_MR2 : FC_MR3))
 
 #define DEFINE(mr, nv)                                                                                           \
-  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, const real *b,  \
-                               real *const *y, const tile_output *out) {                                         \
-    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, a_tap, b, y, out);                                            \
+  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, int fetch,      \
+                               const real *b, real *const *y, const tile_output *out) {                          \
+    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, a_tap, fetch, b, y, out);                                     \
   }                                                                                                              \
   static void outer_##mr##x##nv(int64_t n, const tile_segment *s, int64_t a_first, int64_t lda, int64_t b_first, \
                                 int64_t ldb, real *y, int64_t ldy, const tile_output *out) {                     \

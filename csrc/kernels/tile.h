@@ -37,7 +37,7 @@ FC_INLINE vec tile_finish(vec v, const tile_output *out, int64_t column) {
 
 /* Rows: y[i] = sum over taps t and depth k of a[t * a_tap + i][k] * b[t][k][0 .. nv * VL).
  * Every row has a pointer of its own for each tap, so nothing is copied to bring rows together. */
-typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, const real *b,
+typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, int fetch, const real *b,
                           real *const *y, const tile_output *out);
 
 /* Outer: y[i] = sum over segments s and steps p of a_s[a_first + p * lda + i] * b_s[b_first + p * ldb + 0 .. nv * VL):
