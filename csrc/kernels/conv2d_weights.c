@@ -56,6 +56,12 @@ static void pack_input(const weights_plan *p, int64_t low, int64_t rows, int64_t
     }
 }
 
+/* Rows low .. low + rows of x into L2, in memory's order: the tiles will read them in small pieces. */
+static void fetch_input(const weights_plan *p, int64_t low, int64_t rows) {
+  const real *x = p->x.data + low * p->x.W * p->x.pitch, *end = x + rows * p->x.W * p->x.pitch;
+  for (; x < end; x += 64 / sizeof(real)) __builtin_prefetch(x, 0, 2);
+}
+
 /* The runs of pixels that each band meets in output rows first .. last. Element (row, w) of x lies at
  * x + (row * W + w) * x_pitch, pixel i of the block at dy + i * dy_pitch. */
 static void find_segments(const weights_plan *p, int64_t first, int64_t last, const real *x, int64_t x_pitch,
@@ -90,6 +96,7 @@ static void run_panel(const weights_plan *p, int64_t panel, int64_t first, int64
   tile_output out = {.cols = min_i64(p->cols - start, full), .accumulate = accumulate, .bias = zeros};
   if (repack && p->pack_x) pack_input(p, low, rows, first, last, tile, b->x);
   if (p->pack_dy) FC(pack_panel)((stop - row) * d->OW, out.cols, dy, p->dy.pitch, 1, full, b->dy);
+  if (repack && !p->pack_x && p->columns == 1) fetch_input(p, low, rows);
   find_segments(p, row, stop, x, x_pitch, p->pack_dy ? b->dy : dy, dy_pitch, b);
   for (int64_t i = first; i < last; i++) {
     int64_t top = i * tile, mr = min_i64(tile, p->height - top);
@@ -128,7 +135,7 @@ static void plan_work(weights_plan *p) {
   int64_t groups = ceil_div(TASKS, p->chunks);
   p->panel_groups = min_i64(p->height > p->cols ? ceil_div(groups, tiles) : groups, panels);
   p->tile_groups = min_i64(ceil_div(groups, p->panel_groups), tiles);
-  p->pack_x = p->columns == 1;
+  p->pack_x = p->columns == 1 && panels > 1;
   p->pack_dy = p->cols % VL || panels > 1;
   int64_t channels = p->pack_x ? ceil_div(p->height, p->tile_groups) : p->x.pitch;
   int64_t row_bytes = p->x.W * d->SH * channels * (int64_t)sizeof(real);
@@ -217,6 +224,7 @@ fc_status FC(conv2d_backward_weights_implicit_gemm)(const fc_conv2d *d, const vo
     memset(dw, 0, (size_t)(d->KH * d->KW * d->C / d->G * d->K) * sizeof(real));
     return FC_OK;
   }
+  if (FC(few_filters)(d)) return FC(few_filters_weights)(d, x, dy, dw);
   fc_status status = FC_OK;
   for (int64_t g = 0; g < d->G && status == FC_OK; g++) status = group_weights(d, g, x, dy, dw);
   return status;

@@ -36,8 +36,7 @@ int FC(few_columns)(const tap_product *p) {
   return 3 * p->GW >= 2 * f.wide && f.rows >= min_i64(p->GH, f.bottom - f.top);
 }
 
-/* count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
-static void to_planes(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to) {
+void FC(to_planes)(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to) {
   if (pitch == 1) {
     memcpy(to, x, (size_t)count * sizeof(real));
     return;
@@ -76,8 +75,8 @@ static void run_band(const tap_product *p, const few_plan *f, int64_t band, cons
   for (int64_t r = 0; r < rows + f->bottom - f->top && columns > 0; r++) {
     int64_t h = first + f->top + r;
     if (h < 0 || h >= p->in.H) continue;
-    to_planes(p->in.data + ((n * p->in.H + h) * p->in.W + low) * p->in.pitch, columns, p->depth, p->in.pitch, f->plane,
-              in + r * f->wide + low - f->left);
+    FC(to_planes)(p->in.data + ((n * p->in.H + h) * p->in.W + low) * p->in.pitch, columns, p->depth, p->in.pitch,
+                  f->plane, in + r * f->wide + low - f->left);
   }
   int64_t segments = 0;
   for (int64_t t = 0; t < p->taps; t++) {
