@@ -101,7 +101,7 @@ static fc_status statistics(int64_t rows, int64_t C, const real *x, real *mean, 
 }
 
 FC_INLINE void strip_apply(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
-                           const real *x, const real *numbers, int64_t plane, real *y) {
+                           const real *x, const real *numbers, int64_t plane, int past, real *y) {
   vec mean[STRIP], scale[STRIP], shift[STRIP];
   load_strip(numbers + MEAN * plane, nv, n, mean);
   load_strip(numbers + SCALE * plane, nv, n, scale);
@@ -109,40 +109,40 @@ FC_INLINE void strip_apply(fc_activation_kind kind, vec parameter, int64_t rows,
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec z = normalised(load_n(x + r * pitch + v * VL, n), mean[v], scale[v], shift[v]);
-      store_n(y + r * pitch + v * VL, rectify(kind, z, parameter), n);
+      put(y + r * pitch + v * VL, rectify(kind, z, parameter), n, past);
     }
 }
 
 FC_INLINE void apply_as(fc_activation_kind kind, real parameter, int64_t rows, int64_t width, int64_t pitch,
-                        const real *x, const real *numbers, int64_t plane, real *y) {
+                        const real *x, const real *numbers, int64_t plane, int past, real *y) {
   vec p = splat(parameter);
   int64_t j = 0;
   for (; j + STRIP * VL <= width; j += STRIP * VL)
-    strip_apply(kind, p, rows, pitch, STRIP, VL, x + j, numbers + j, plane, y + j);
+    strip_apply(kind, p, rows, pitch, STRIP, VL, x + j, numbers + j, plane, past, y + j);
   if (j + STRIP / 2 * VL <= width) {
-    strip_apply(kind, p, rows, pitch, STRIP / 2, VL, x + j, numbers + j, plane, y + j);
+    strip_apply(kind, p, rows, pitch, STRIP / 2, VL, x + j, numbers + j, plane, past, y + j);
     j += STRIP / 2 * VL;
   }
   for (; j < width; j += VL)
-    strip_apply(kind, p, rows, pitch, 1, min_i64(VL, width - j), x + j, numbers + j, plane, y + j);
+    strip_apply(kind, p, rows, pitch, 1, min_i64(VL, width - j), x + j, numbers + j, plane, past, y + j);
 }
 
 /* y = activation(...) for a rectifier's kind, else the values before it */
 static void apply(const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, const real *x, const real *numbers,
-                  int64_t plane, real *y) {
+                  int64_t plane, int past, real *y) {
   real parameter = (real)e->parameter;
   switch (e->kind) {
     case FC_RELU:
-      apply_as(FC_RELU, parameter, rows, width, pitch, x, numbers, plane, y);
+      apply_as(FC_RELU, parameter, rows, width, pitch, x, numbers, plane, past, y);
       break;
     case FC_RELU6:
-      apply_as(FC_RELU6, parameter, rows, width, pitch, x, numbers, plane, y);
+      apply_as(FC_RELU6, parameter, rows, width, pitch, x, numbers, plane, past, y);
       break;
     case FC_LEAKY_RELU:
-      apply_as(FC_LEAKY_RELU, parameter, rows, width, pitch, x, numbers, plane, y);
+      apply_as(FC_LEAKY_RELU, parameter, rows, width, pitch, x, numbers, plane, past, y);
       break;
     default:
-      apply_as(FC_LINEAR, parameter, rows, width, pitch, x, numbers, plane, y);
+      apply_as(FC_LINEAR, parameter, rows, width, pitch, x, numbers, plane, past, y);
   }
 }
 
@@ -157,16 +157,18 @@ fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, const void *x_, const vo
   affine(C, mean, variance, gamma, beta, epsilon, numbers, k.width);
   for (int which = MEAN; which <= SHIFT; which++) repeat_columns(&k, numbers + which * k.width);
   int64_t block = max_i64(1, BLOCK / k.width) * k.width;
-  int threads = fc_threads_for(k.size);
+  int threads = fc_threads_for(k.size), past = rectifies(e->kind) && k.width % VL == 0 && goes_past(y, k.size);
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int part = 0; part < threads; part++)
+  for (int part = 0; part < threads; part++) {
     for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
       for (int64_t first = i * k.chunk; first < i * k.chunk + chunk_size(&k, i); first += block) {
         int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first), whole = size / k.width * k.width;
-        apply(e, size / k.width, k.width, k.width, x + first, numbers, k.width, y + first);
-        apply(e, 1, size - whole, k.width, x + first + whole, numbers, k.width, y + first + whole);
+        apply(e, size / k.width, k.width, k.width, x + first, numbers, k.width, past, y + first);
+        apply(e, 1, size - whole, k.width, x + first + whole, numbers, k.width, past, y + first + whole);
         if (!rectifies(e->kind)) FC(activate_rows)(e, size / C, C, C, y + first, y + first);
       }
+    stream_fence();
+  }
   fc_free(numbers);
   return FC_OK;
 }

@@ -34,7 +34,7 @@ FC_INLINE void strip_sums(fc_activation_kind kind, vec parameter, int64_t rows, 
 }
 
 FC_INLINE void strip_dx(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
-                        const real *dy, const real *x, const real *numbers, int64_t plane, real *dx) {
+                        const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *dx) {
   vec mean[STRIP], scale[STRIP], shift[STRIP], offset[STRIP], slope[STRIP];
   load_strip(numbers + MEAN * plane, nv, n, mean);
   load_strip(numbers + SCALE * plane, nv, n, scale);
@@ -45,20 +45,20 @@ FC_INLINE void strip_dx(fc_activation_kind kind, vec parameter, int64_t rows, in
     for (int v = 0; v < nv; v++) {
       vec in = load_n(x + r * pitch + v * VL, n);
       vec dz = through(kind, parameter, load_n(dy + r * pitch + v * VL, n), in, mean[v], scale[v], shift[v]);
-      store_n(dx + r * pitch + v * VL, (dz + offset[v]) * scale[v] + (in - mean[v]) * slope[v], n);
+      put(dx + r * pitch + v * VL, (dz + offset[v]) * scale[v] + (in - mean[v]) * slope[v], n, past);
     }
 }
 
 /* Where mean and variance are constants: dx = dz * scale, and x is read for the activation alone. */
 FC_INLINE void strip_scale(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
-                           const real *dy, const real *x, const real *numbers, int64_t plane, real *dx) {
+                           const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *dx) {
   for (int v = 0; v < nv; v++) {
     vec mean = load_n(numbers + MEAN * plane + v * VL, n), scale = load_n(numbers + SCALE * plane + v * VL, n);
     vec shift = load_n(numbers + SHIFT * plane + v * VL, n);
     for (int64_t r = 0; r < rows; r++) {
       vec in = kind == FC_LINEAR ? (vec){0} : load_n(x + r * pitch + v * VL, n);
       vec dz = through(kind, parameter, load_n(dy + r * pitch + v * VL, n), in, mean, scale, shift);
-      store_n(dx + r * pitch + v * VL, dz * scale, n);
+      put(dx + r * pitch + v * VL, dz * scale, n, past);
     }
   }
 }
@@ -66,58 +66,58 @@ FC_INLINE void strip_scale(fc_activation_kind kind, vec parameter, int64_t rows,
 typedef enum { SUMS, DX, SCALED } pass;
 
 FC_INLINE void strip(pass which, fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int nv, int64_t n,
-                     const real *dy, const real *x, const real *numbers, int64_t plane, real *to) {
+                     const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *to) {
   if (which == SUMS)
     strip_sums(kind, parameter, rows, pitch, nv, n, dy, x, numbers, plane, to);
   else if (which == DX)
-    strip_dx(kind, parameter, rows, pitch, nv, n, dy, x, numbers, plane, to);
+    strip_dx(kind, parameter, rows, pitch, nv, n, dy, x, numbers, plane, past, to);
   else
-    strip_scale(kind, parameter, rows, pitch, nv, n, dy, x, numbers, plane, to);
+    strip_scale(kind, parameter, rows, pitch, nv, n, dy, x, numbers, plane, past, to);
 }
 
 FC_INLINE void run_as(pass which, fc_activation_kind kind, real parameter, int64_t rows, int64_t width, int64_t pitch,
-                      const real *dy, const real *x, const real *numbers, int64_t plane, real *to) {
+                      const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *to) {
   vec p = splat(parameter);
   int64_t j = 0;
   for (; j + STRIP * VL <= width; j += STRIP * VL)
-    strip(which, kind, p, rows, pitch, STRIP, VL, dy + j, x + j, numbers + j, plane, to + j);
+    strip(which, kind, p, rows, pitch, STRIP, VL, dy + j, x + j, numbers + j, plane, past, to + j);
   if (j + STRIP / 2 * VL <= width) {
-    strip(which, kind, p, rows, pitch, STRIP / 2, VL, dy + j, x + j, numbers + j, plane, to + j);
+    strip(which, kind, p, rows, pitch, STRIP / 2, VL, dy + j, x + j, numbers + j, plane, past, to + j);
     j += STRIP / 2 * VL;
   }
   for (; j < width; j += VL)
-    strip(which, kind, p, rows, pitch, 1, min_i64(VL, width - j), dy + j, x + j, numbers + j, plane, to + j);
+    strip(which, kind, p, rows, pitch, 1, min_i64(VL, width - j), dy + j, x + j, numbers + j, plane, past, to + j);
 }
 
 FC_INLINE void run(pass which, const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, const real *dy,
-                   const real *x, const real *numbers, int64_t plane, real *to) {
+                   const real *x, const real *numbers, int64_t plane, int past, real *to) {
   real parameter = (real)e->parameter;
   switch (e->kind) {
     case FC_RELU:
-      run_as(which, FC_RELU, parameter, rows, width, pitch, dy, x, numbers, plane, to);
+      run_as(which, FC_RELU, parameter, rows, width, pitch, dy, x, numbers, plane, past, to);
       break;
     case FC_RELU6:
-      run_as(which, FC_RELU6, parameter, rows, width, pitch, dy, x, numbers, plane, to);
+      run_as(which, FC_RELU6, parameter, rows, width, pitch, dy, x, numbers, plane, past, to);
       break;
     case FC_LEAKY_RELU:
-      run_as(which, FC_LEAKY_RELU, parameter, rows, width, pitch, dy, x, numbers, plane, to);
+      run_as(which, FC_LEAKY_RELU, parameter, rows, width, pitch, dy, x, numbers, plane, past, to);
       break;
     default:
-      run_as(which, FC_LINEAR, parameter, rows, width, pitch, dy, x, numbers, plane, to);
+      run_as(which, FC_LINEAR, parameter, rows, width, pitch, dy, x, numbers, plane, past, to);
   }
 }
 
 static FC_NOINLINE void make_sums(const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, const real *dy,
                                   const real *x, const real *numbers, int64_t plane, real *sums) {
-  run(SUMS, e, rows, width, pitch, dy, x, numbers, plane, sums);
+  run(SUMS, e, rows, width, pitch, dy, x, numbers, plane, 0, sums);
 }
 
 static FC_NOINLINE void make_dx(int training, const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch,
-                                const real *dy, const real *x, const real *numbers, int64_t plane, real *dx) {
+                                const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *dx) {
   if (training)
-    run(DX, e, rows, width, pitch, dy, x, numbers, plane, dx);
+    run(DX, e, rows, width, pitch, dy, x, numbers, plane, past, dx);
   else
-    run(SCALED, e, rows, width, pitch, dy, x, numbers, plane, dx);
+    run(SCALED, e, rows, width, pitch, dy, x, numbers, plane, past, dx);
 }
 
 /* Everything that a call is about. */
@@ -154,9 +154,11 @@ static void chunk_sums(const task *t, const columns *k, int64_t i, const real *n
 
 static void chunk_dx(const task *t, const columns *k, int64_t i, const real *numbers) {
   int64_t at = i * k->chunk, size = chunk_size(k, i), whole = size / k->width * k->width;
-  make_dx(t->training, t->e, size / k->width, k->width, k->width, t->dy + at, t->x + at, numbers, k->width, t->dx + at);
+  int past = k->width % VL == 0 && goes_past(t->dx, k->size);
+  make_dx(t->training, t->e, size / k->width, k->width, k->width, t->dy + at, t->x + at, numbers, k->width, past,
+          t->dx + at);
   at += whole;
-  make_dx(t->training, t->e, 1, size - whole, k->width, t->dy + at, t->x + at, numbers, k->width, t->dx + at);
+  make_dx(t->training, t->e, 1, size - whole, k->width, t->dy + at, t->x + at, numbers, k->width, past, t->dx + at);
 }
 
 /* Chunks of whole rows: first all sums, then dx, backwards. */
@@ -186,9 +188,11 @@ static fc_status by_rows(const task *t) {
   }
   for (int which = OFFSET; which <= SLOPE; which++) repeat_columns(&k, numbers + which * k.width);
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int part = 0; part < threads; part++)
+  for (int part = 0; part < threads; part++) {
     for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
       chunk_dx(t, &k, i, numbers);
+    stream_fence();
+  }
   fc_free(numbers);
   return FC_OK;
 }

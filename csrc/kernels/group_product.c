@@ -23,6 +23,7 @@ typedef struct {
   int64_t left, right;                      /* how many input columns of the tile lie outside */
   const real *x;
   real *y;
+  int past; /* the output goes past the caches */
 } group_tile;
 
 /* T vectors to y, y + step ...: the first n lanes, activated. */
@@ -40,7 +41,7 @@ static FC_NOINLINE void store_any(int T, const vec *sum, const fc_epilogue *e, i
 
 /* The common case, whole vectors and at most relu, straight from the registers. */
 FC_INLINE void store_tile(const int T, const lanes_mode mode, const vec *sum, const fc_epilogue *e, int64_t k,
-                          int64_t n, real *y, int64_t step) {
+                          int64_t n, int past, real *y, int64_t step) {
   vec bias = e->bias ? load_n((const real *)e->bias + k, n) : (vec){0};
   if (mode <= LANES_PART || e->kind > FC_RELU) {
     vec spilled[MOST];
@@ -51,7 +52,7 @@ FC_INLINE void store_tile(const int T, const lanes_mode mode, const vec *sum, co
   }
   vec low = splat(e->kind == FC_RELU ? 0 : -(real)INFINITY);
 #pragma GCC unroll 8
-  for (int t = 0; t < T; t++) store(y + t * step, at_least(sum[t] + bias, low));
+  for (int t = 0; t < T; t++) put(y + t * step, at_least(sum[t] + bias, low), VL, past);
 }
 
 /* sum[t] += the taps of one kernel row, input by input: each is read (and brought to its lanes) once for all outputs
@@ -135,8 +136,8 @@ FC_INLINE void tile(const int T, const int rows, const int KW, const int S, cons
       }
     }
     int64_t step = a->cols->stride * p->out_pitch;
-    store_tile(T, mode, sum, p->finish, k, n, a->y + k, step);
-    if (rows == 2) store_tile(T, mode, sum + T, p->finish, k, n, a->y + p->OW * p->out_pitch + k, step);
+    store_tile(T, mode, sum, p->finish, k, n, a->past, a->y + k, step);
+    if (rows == 2) store_tile(T, mode, sum + T, p->finish, k, n, a->past, a->y + p->OW * p->out_pitch + k, step);
   }
 }
 
@@ -247,11 +248,11 @@ static int has_pairs(const group_product *p, const phase_run *runs, int64_t coun
 }
 
 /* Output rows row .. row + rows - 1 of the batch. */
-static void make_rows(const group_product *p, int rows, int64_t row, const phase_run *runs, int64_t count) {
+static void make_rows(const group_product *p, int rows, int64_t row, const phase_run *runs, int64_t count, int past) {
   int64_t n = row / p->OH, oh = row % p->OH;
   const group_axis *axis = p->axes->phases + oh % p->axes->phases->stride;
   int64_t g = oh / axis->stride;
-  group_tile a = {.p = p, .rows = axis, .row_taps = group_taps(axis, g)};
+  group_tile a = {.p = p, .rows = axis, .row_taps = group_taps(axis, g), .past = past};
   if (rows == 2) a.next_taps = group_taps(axis, g + 1);
   for (int64_t r = 0; r < count; r++)
     walk_run(p, rows, &runs[r], &a, p->in + (n * p->H + g * axis->step) * p->W * p->in_pitch,
@@ -264,14 +265,18 @@ fc_status FC(group_product_run)(const group_product *p) {
   if (!runs) return FC_NO_MEMORY;
   const int pairs = has_pairs(p, runs, count);
   int64_t macs = p->OW * p->lanes->outputs * p->lanes->depth * p->taps, band = max_i64(1, BLOCK / macs);
+  int past = p->lanes->outputs % VL == 0 && p->out_pitch * (int64_t)sizeof(real) % CACHE_LINE == 0 &&
+             goes_past(p->out, rows * p->OW * p->out_pitch);
   if (pairs) band += band % 2;
 #pragma omp parallel for num_threads(fc_threads_for_macs(rows *macs)) schedule(static)
-  for (int64_t first = 0; first < rows; first += band)
+  for (int64_t first = 0; first < rows; first += band) {
     for (int64_t row = first, last = min_i64(rows, first + band); row < last;) {
       int two = pairs && row + 1 < last && row % p->OH + 1 < p->OH;
-      make_rows(p, 1 + two, row, runs, count);
+      make_rows(p, 1 + two, row, runs, count, past);
       row += 1 + two;
     }
+    stream_fence();
+  }
   fc_free(runs);
   return FC_OK;
 }

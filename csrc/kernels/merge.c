@@ -21,11 +21,13 @@ fc_status FC(copy_rows)(int64_t rows, int64_t n, int64_t x_pitch, const void *x_
 fc_status FC(add)(int64_t n, const void *a_, const void *b_, void *y_) {
   const real *a = a_, *b = b_;
   real *y = y_;
+  int past = y != a && y != b && goes_past(y, n);
 #pragma omp parallel for num_threads(fc_threads_for(n)) schedule(static)
   for (int64_t first = 0; first < n; first += BLOCK) {
     int64_t i = first, last = min_i64(n, first + BLOCK);
-    for (; i + VL <= last; i += VL) store(y + i, load(a + i) + load(b + i));
+    for (; i + VL <= last; i += VL) put(y + i, load(a + i) + load(b + i), VL, past);
     if (i < last) store_part(y + i, load_part(a + i, last - i) + load_part(b + i, last - i), last - i);
+    stream_fence();
   }
   return FC_OK;
 }

@@ -41,9 +41,14 @@ FC_INLINE int may_spill(const fc_pool2d *d, int64_t c, const real *end, const re
   return c + VL <= d->C || (VL - (d->C - c) <= x_end - end && VL <= y_end - to);
 }
 
+/* Whether the pixels of an output of so many go past the caches. */
+FC_INLINE int pixels_go_past(const fc_pool2d *d, int64_t pixels, const real *to) {
+  return d->C % VL == 0 && goes_past(to, pixels * d->C);
+}
+
 /* Maximum and flat index of the first one, a NaN above everything, of nv whole vectors of channels, or (nv = 1) of the
  * first n lanes of one. nv is a constant wherever this is inlined, and so is n for whole vectors. */
-FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, int nv, int64_t n, real *y,
+FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, int nv, int64_t n, int past, real *y,
                              int32_t *argmax) {
   vec best[NV];
   ivec where[NV];
@@ -60,25 +65,26 @@ FC_INLINE void max_of_window(const fc_pool2d *d, const real *image, window w, in
         where[v] = (where[v] & ~wins) | (((ivec){0} + (integer)p) & wins);
       }
   for (int v = 0; v < nv; v++) {
-    store_n(y + v * VL, best[v], n);
+    put(y + v * VL, best[v], n, past);
     if (argmax) store_index(argmax + v * VL, where[v], n);
   }
 }
 
 FC_INLINE void max_of_row(const fc_pool2d *d, int64_t row, const real *x, const real *x_end, real *y, const real *y_end,
                           int32_t *argmax) {
+  int past = pixels_go_past(d, d->N * d->OH * d->OW, y);
   const real *image = x + row / d->OH * d->H * d->W * d->C;
   for (int64_t ow = 0; ow < d->OW; ow++) {
     window w = window_of(d, row % d->OH, ow);
     const real *end = image + ((w.bottom - 1) * d->W + w.right) * d->C;
     int64_t i = (row * d->OW + ow) * d->C, c = 0;
     for (; c + NV * VL <= d->C; c += NV * VL)
-      max_of_window(d, image + c, w, NV, VL, y + i + c, argmax ? argmax + i + c : NULL);
+      max_of_window(d, image + c, w, NV, VL, past, y + i + c, argmax ? argmax + i + c : NULL);
     for (; c < d->C; c += VL)
       if (may_spill(d, c, end, x_end, y + i + c, y_end))
-        max_of_window(d, image + c, w, 1, VL, y + i + c, argmax ? argmax + i + c : NULL);
+        max_of_window(d, image + c, w, 1, VL, past, y + i + c, argmax ? argmax + i + c : NULL);
       else
-        max_of_window(d, image + c, w, 1, d->C - c, y + i + c, argmax ? argmax + i + c : NULL);
+        max_of_window(d, image + c, w, 1, d->C - c, past, y + i + c, argmax ? argmax + i + c : NULL);
   }
 }
 
@@ -95,11 +101,13 @@ fc_status FC(max_pool2d)(const fc_pool2d *d, const void *x_, void *y_, int32_t *
         max_of_row(d, row, x, x_end, y, y + last * length, argmax);
       else
         max_of_row(d, row, x, x_end, y, y + last * length, NULL);
+    stream_fence();
   }
   return FC_OK;
 }
 
-FC_INLINE void mean_of_window(const fc_pool2d *d, const real *image, window w, real count, int nv, int64_t n, real *y) {
+FC_INLINE void mean_of_window(const fc_pool2d *d, const real *image, window w, real count, int nv, int64_t n, int past,
+                              real *y) {
   vec total[NV] = {{0}};
   for (int64_t h = w.top; h < w.bottom; h++) {
     vec line[NV] = {{0}}; /* summed row by row: large windows lose less */
@@ -108,9 +116,9 @@ FC_INLINE void mean_of_window(const fc_pool2d *d, const real *image, window w, r
     for (int v = 0; v < nv; v++) total[v] += line[v];
   }
   if (((int64_t)count & ((int64_t)count - 1)) == 0) /* a power of two: the product is exact, and a division slow */
-    for (int v = 0; v < nv; v++) store_n(y + v * VL, total[v] * (1 / count), n);
+    for (int v = 0; v < nv; v++) put(y + v * VL, total[v] * (1 / count), n, past);
   else
-    for (int v = 0; v < nv; v++) store_n(y + v * VL, total[v] / count, n);
+    for (int v = 0; v < nv; v++) put(y + v * VL, total[v] / count, n, past);
 }
 
 /* How many elements the mean is over: the window's part in the input, or in the input and its padding. */
@@ -124,18 +132,19 @@ FC_INLINE real count_of(const fc_pool2d *d, int64_t oh, int64_t ow, int include_
 
 static void mean_of_row(const fc_pool2d *d, int include_pad, int64_t row, const real *x, const real *x_end, real *y,
                         const real *y_end) {
+  int past = pixels_go_past(d, d->N * d->OH * d->OW, y);
   const real *image = x + row / d->OH * d->H * d->W * d->C;
   for (int64_t ow = 0; ow < d->OW; ow++) {
     window w = window_of(d, row % d->OH, ow);
     real count = count_of(d, row % d->OH, ow, include_pad), *to = y + (row * d->OW + ow) * d->C;
     const real *end = image + ((w.bottom - 1) * d->W + w.right) * d->C;
     int64_t c = 0;
-    for (; c + NV * VL <= d->C; c += NV * VL) mean_of_window(d, image + c, w, count, NV, VL, to + c);
+    for (; c + NV * VL <= d->C; c += NV * VL) mean_of_window(d, image + c, w, count, NV, VL, past, to + c);
     for (; c < d->C; c += VL)
       if (may_spill(d, c, end, x_end, to + c, y_end))
-        mean_of_window(d, image + c, w, count, 1, VL, to + c);
+        mean_of_window(d, image + c, w, count, 1, VL, past, to + c);
       else
-        mean_of_window(d, image + c, w, count, 1, d->C - c, to + c);
+        mean_of_window(d, image + c, w, count, 1, d->C - c, past, to + c);
   }
 }
 
@@ -147,6 +156,7 @@ fc_status FC(avg_pool2d)(const fc_pool2d *d, int include_pad, const void *x_, vo
   for (int64_t first = 0; first < rows; first += block) {
     int64_t last = min_i64(rows, first + block);
     for (int64_t row = first; row < last; row++) mean_of_row(d, include_pad, row, x, x_end, y, y + last * length);
+    stream_fence();
   }
   return FC_OK;
 }
@@ -176,18 +186,18 @@ FC_INLINE const real *reach_of(const fc_pool2d *d, const real *image, const int6
 
 /* dx of a pixel = sum over the windows that hold it of dy / count */
 FC_INLINE void gather_mean(const fc_pool2d *d, const real *image, window from, const real *share, int nv, int64_t n,
-                           real *dx) {
+                           int past, real *dx) {
   vec total[NV] = {{0}};
   for (int64_t oh = from.top; oh < from.bottom; oh++)
     for (int64_t i = oh * d->OW + from.left; i < oh * d->OW + from.right; i++)
       for (int v = 0; v < nv; v++) total[v] += load_n(image + i * d->C + v * VL, n) * share[i];
-  for (int v = 0; v < nv; v++) store_n(dx + v * VL, total[v], n);
+  for (int v = 0; v < nv; v++) put(dx + v * VL, total[v], n, past);
 }
 
 /* dx of pixel p = sum over the windows that it won of dy; *wins -= 1 in every one of the first n lanes that won, though
  * all lanes are gathered where `whole`. */
 FC_INLINE void gather_max(const fc_pool2d *d, const real *image, const int32_t *argmax, int64_t p, window from, int nv,
-                          int64_t n, int whole, real *dx, ivec *wins) {
+                          int64_t n, int whole, int past, real *dx, ivec *wins) {
   vec total[NV] = {{0}};
   int64_t lanes = whole ? VL : n;
   ivec counted = lanes_below(n);
@@ -198,25 +208,26 @@ FC_INLINE void gather_max(const fc_pool2d *d, const real *image, const int32_t *
         total[v] += blend(won, load_n(image + i * d->C + v * VL, lanes), splat(0));
         *wins += won & counted;
       }
-  for (int v = 0; v < nv; v++) store_n(dx + v * VL, total[v], lanes);
+  for (int v = 0; v < nv; v++) put(dx + v * VL, total[v], lanes, past);
 }
 
 /* readers (W, 2): the output columns that read each input column */
 static void gather_mean_row(const fc_pool2d *d, int64_t row, const real *dy, const real *dy_end, const real *share,
                             const int64_t *readers, real *dx, const real *dx_end) {
   const real *image = dy + row / d->H * d->OH * d->OW * d->C;
+  int past = pixels_go_past(d, d->N * d->H * d->W, dx);
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
   for (int64_t w = 0; w < d->W; w++) {
     const real *end = reach_of(d, image, readers + 2 * w, &from);
     real *to = dx + (row * d->W + w) * d->C;
     int64_t c = 0;
-    for (; c + NV * VL <= d->C; c += NV * VL) gather_mean(d, image + c, from, share, NV, VL, to + c);
+    for (; c + NV * VL <= d->C; c += NV * VL) gather_mean(d, image + c, from, share, NV, VL, past, to + c);
     for (; c < d->C; c += VL)
       if (may_spill(d, c, end, dy_end, to + c, dx_end))
-        gather_mean(d, image + c, from, share, 1, VL, to + c);
+        gather_mean(d, image + c, from, share, 1, VL, past, to + c);
       else
-        gather_mean(d, image + c, from, share, 1, d->C - c, to + c);
+        gather_mean(d, image + c, from, share, 1, d->C - c, past, to + c);
   }
 }
 
@@ -225,6 +236,7 @@ static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, c
                               const int32_t *argmax, const int64_t *readers, real *dx, const real *dx_end) {
   int64_t first = row / d->H * d->OH * d->OW * d->C, count = 0;
   const real *image = dy + first;
+  int past = pixels_go_past(d, d->N * d->H * d->W, dx);
   ivec wins = {0};
   window from;
   readers_of(row % d->H, d->PT, d->PH, d->SH, d->OH, &from.top, &from.bottom);
@@ -233,13 +245,13 @@ static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, c
     real *to = dx + (row * d->W + w) * d->C;
     int64_t c = 0, p = row % d->H * d->W + w;
     for (; c + NV * VL <= d->C; c += NV * VL)
-      gather_max(d, image + c, argmax + first + c, p, from, NV, VL, 1, to + c, &wins);
+      gather_max(d, image + c, argmax + first + c, p, from, NV, VL, 1, past, to + c, &wins);
     for (; c < d->C; c += VL) {
       int64_t n = min_i64(VL, d->C - c);
       if (may_spill(d, c, end, dy_end, to + c, dx_end))
-        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 1, to + c, &wins);
+        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 1, past, to + c, &wins);
       else
-        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 0, to + c, &wins);
+        gather_max(d, image + c, argmax + first + c, p, from, 1, n, 0, past, to + c, &wins);
     }
   }
   for (int l = 0; l < VL; l++) count -= wins[l];
@@ -263,6 +275,7 @@ fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const voi
     int64_t last = min_i64(rows, first + block);
     for (int64_t row = first; row < last; row++)
       gather_mean_row(d, row, dy, dy_end, share, readers, dx, dx + last * length);
+    stream_fence();
   }
   fc_free(share);
   fc_free(readers);
@@ -286,6 +299,7 @@ fc_status FC(max_pool2d_backward_windows)(const fc_pool2d *d, const void *dy_, c
     int64_t last = min_i64(rows, first + block);
     for (int64_t row = first; row < last; row++)
       won += gather_max_row(d, row, dy, dy_end, argmax, readers, dx, dx + last * length);
+    stream_fence();
   }
   fc_free(readers);
   return won == d->N * d->OH * d->OW * d->C ? FC_OK : FC_BAD_INDEX;

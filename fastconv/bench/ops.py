@@ -84,7 +84,7 @@ def _max_pool(layer: PoolLayer, which: str, batch: int | None) -> Case:
         return ops.max_pool2d(x, *geometry)
 
     def backward() -> Any:
-        return ops.max_pool2d_backward(dy, argmax, shape)
+        return ops.max_pool2d_backward(dy, argmax, shape, *geometry)
 
     def theirs(channels_last: bool) -> Contestant:
         import torch
