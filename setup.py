@@ -111,7 +111,8 @@ class BuildKernels(build_ext):
         target = Path(self.build_temp, variant, source.stem + ".o")
         if not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime, headers):
             target.parent.mkdir(parents=True, exist_ok=True)
-            compiler = [*self.compiler.compiler_so, *CFLAGS, *self.openmp, *flags]
+            last = os.environ.get("FASTCONV_CFLAGS", "").split()  # overrides what is above
+            compiler = [*self.compiler.compiler_so, *CFLAGS, *self.openmp, *flags, *last]
             self.spawn([*compiler, "-c", str(source), "-o", str(target)])
         return str(target)
 
