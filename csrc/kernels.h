@@ -52,7 +52,8 @@
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *dy, const int32_t *argmax, void *dx))                 \
   X(fc_status, max_pool2d_backward_windows, (const fc_pool2d *d, const void *dy, const int32_t *argmax, void *dx))     \
   X(fc_status, copy_rows, (int64_t rows, int64_t n, int64_t x_pitch, const void *x, int64_t y_pitch, void *y))         \
-  X(fc_status, add, (int64_t n, const void *a, const void *b, void *y))                                                \
+  X(fc_status, add,                                                                                                    \
+    (int64_t rows, int64_t n, int64_t a_pitch, const void *a, int64_t b_pitch, const void *b, void *y))                \
   X(fc_status, max_unpool2d,                                                                                           \
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *x, const int32_t *argmax, void *y))                   \
   X(fc_status, max_unpool2d_backward,                                                                                  \
@@ -60,15 +61,15 @@
   X(fc_status, avg_pool2d, (const fc_pool2d *d, int include_pad, const void *x, void *y))                              \
   X(fc_status, avg_pool2d_backward, (const fc_pool2d *d, int include_pad, const void *dy, void *dx))                   \
   X(fc_status, batch_norm,                                                                                             \
-    (int64_t rows, int64_t C, const void *x, const void *gamma, const void *beta, double epsilon,                      \
+    (int64_t rows, int64_t C, int64_t x_pitch, const void *x, const void *gamma, const void *beta, double epsilon,     \
      const fc_epilogue *e, void *mean, void *variance, void *y))                                                       \
   X(fc_status, batch_norm_apply,                                                                                       \
-    (int64_t rows, int64_t C, const void *x, const void *mean, const void *variance, const void *gamma,                \
-     const void *beta, double epsilon, const fc_epilogue *e, void *y))                                                 \
+    (int64_t rows, int64_t C, int64_t x_pitch, const void *x, const void *mean, const void *variance,                  \
+     const void *gamma, const void *beta, double epsilon, const fc_epilogue *e, void *y))                              \
   X(fc_status, batch_norm_backward,                                                                                    \
-    (int64_t rows, int64_t C, int training, const void *dy, const void *x, const void *gamma, const void *beta,        \
-     const void *mean, const void *variance, double epsilon, const fc_epilogue *e, void *dx, void *dgamma,             \
-     void *dbeta))                                                                                                     \
+    (int64_t rows, int64_t C, int training, const void *dy, int64_t x_pitch, const void *x, const void *gamma,         \
+     const void *beta, const void *mean, const void *variance, double epsilon, const fc_epilogue *e, void *dx,         \
+     void *dgamma, void *dbeta))                                                                                       \
   X(fc_status, lrn, (int64_t rows, int64_t C, const fc_lrn *d, const void *x, void *y))                                \
   X(fc_status, lrn_backward, (int64_t rows, int64_t C, const fc_lrn *d, const void *dy, const void *x, void *dx))      \
   X(fc_status, dropout, (int64_t n, const fc_dropout *d, const void *x, void *y))                                      \

@@ -13,9 +13,10 @@ typedef struct {
 
 enum { WIDE = 256, CHUNK = 16384 }; /* elements: a chunk is summed at once and fits L2 */
 
-FC_INLINE columns columns_of(int64_t rows, int64_t C) {
+/* Rows that lie pitch >= C apart are not repeated: they cannot be one. */
+FC_INLINE columns columns_of(int64_t rows, int64_t C, int64_t pitch) {
   columns k = {.C = C, .repeat = 1, .size = rows * C};
-  if (C < WIDE) {
+  if (C < WIDE && pitch == C) {
     while (C * k.repeat % VL) k.repeat *= 2; /* VL is a power of two */
     while (C * k.repeat < WIDE / 2) k.repeat *= 2;
   }
@@ -29,6 +30,11 @@ FC_INLINE columns columns_of(int64_t rows, int64_t C) {
  * is what the first pass has left in the cache. */
 FC_INLINE int64_t share_start(const columns *k, int64_t part, int64_t parts) { return k->chunks * part / parts; }
 FC_INLINE int64_t chunk_size(const columns *k, int64_t chunk) { return min_i64(k->chunk, k->size - chunk * k->chunk); }
+
+/* Where a chunk begins in an array whose rows lie pitch apart (wide rows: their width). */
+FC_INLINE int64_t chunk_start(const columns *k, int64_t chunk, int64_t pitch) {
+  return chunk * (k->chunk / k->width) * pitch;
+}
 
 /* The first C values of a wide row, again for its other rows. */
 FC_INLINE void repeat_columns(const columns *k, real *wide) {

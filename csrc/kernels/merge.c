@@ -17,16 +17,23 @@ fc_status FC(copy_rows)(int64_t rows, int64_t n, int64_t x_pitch, const void *x_
   return FC_OK;
 }
 
-/* y = a + b; y may be a */
-fc_status FC(add)(int64_t n, const void *a_, const void *b_, void *y_) {
+/* y (rows, n) = a + b, whose rows lie pitches apart; y may be a or b, row by row the same. */
+fc_status FC(add)(int64_t rows, int64_t n, int64_t a_pitch, const void *a_, int64_t b_pitch, const void *b_, void *y_) {
   const real *a = a_, *b = b_;
   real *y = y_;
-  int past = y != a && y != b && goes_past(y, n);
-#pragma omp parallel for num_threads(fc_threads_for(n)) schedule(static)
-  for (int64_t first = 0; first < n; first += BLOCK) {
-    int64_t i = first, last = min_i64(n, first + BLOCK);
-    for (; i + VL <= last; i += VL) put(y + i, load(a + i) + load(b + i), VL, past);
-    if (i < last) store_part(y + i, load_part(a + i, last - i) + load_part(b + i, last - i), last - i);
+  int past = y != a && y != b && n % VL == 0 && goes_past(y, rows * n);
+  if (a_pitch == n && b_pitch == n) n *= rows, rows = 1;
+  int64_t width = min_i64(n, BLOCK), parts = width ? ceil_div(n, width) : 0,
+          block = width ? max_i64(1, BLOCK / width) : 1;
+#pragma omp parallel for num_threads(fc_threads_for(rows *n)) schedule(static)
+  for (int64_t first = 0; first < rows * parts; first += block) {
+    for (int64_t task = first; task < min_i64(rows * parts, first + block); task++) {
+      int64_t r = task / parts, i = task % parts * width, last = min_i64(n, i + width);
+      const real *left = a + r * a_pitch, *right = b + r * b_pitch;
+      real *to = y + r * n;
+      for (; i + VL <= last; i += VL) put(to + i, load(left + i) + load(right + i), VL, past);
+      if (i < last) store_part(to + i, load_part(left + i, last - i) + load_part(right + i, last - i), last - i);
+    }
     stream_fence();
   }
   return FC_OK;

@@ -48,7 +48,7 @@ fc_status FC(prelu_backward)(int64_t rows, int64_t C, const void *slope_, const 
                              void *dslope) {
   const real *dy = dy_, *x = x_;
   real *dx = dx_;
-  columns k = columns_of(rows, C);
+  columns k = columns_of(rows, C, C);
   real *slope = fc_alloc((size_t)((1 + (dslope ? k.chunks : 0)) * k.width) * sizeof(real));
   if (!slope) return FC_NO_MEMORY;
   real *part = slope + k.width;

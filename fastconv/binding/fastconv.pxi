@@ -86,20 +86,20 @@ cdef extern from "fastconv.h" nogil:
         fc_status (*max_pool2d_backward_windows)(const fc_pool2d *, const void *, const int32_t *,
                                                  void *) noexcept nogil
         fc_status (*copy_rows)(int64_t, int64_t, int64_t, const void *, int64_t, void *) noexcept nogil
-        fc_status (*add)(int64_t, const void *, const void *, void *) noexcept nogil
+        fc_status (*add)(int64_t, int64_t, int64_t, const void *, int64_t, const void *, void *) noexcept nogil
         fc_status (*max_unpool2d)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
                                   void *) noexcept nogil
         fc_status (*max_unpool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
                                            void *) noexcept nogil
         fc_status (*avg_pool2d)(const fc_pool2d *, int, const void *, void *) noexcept nogil
         fc_status (*avg_pool2d_backward)(const fc_pool2d *, int, const void *, void *) noexcept nogil
-        fc_status (*batch_norm)(int64_t, int64_t, const void *, const void *, const void *, double, const fc_epilogue *,
-                                void *, void *, void *) noexcept nogil
-        fc_status (*batch_norm_apply)(int64_t, int64_t, const void *, const void *, const void *, const void *,
+        fc_status (*batch_norm)(int64_t, int64_t, int64_t, const void *, const void *, const void *, double,
+                                const fc_epilogue *, void *, void *, void *) noexcept nogil
+        fc_status (*batch_norm_apply)(int64_t, int64_t, int64_t, const void *, const void *, const void *, const void *,
                                       const void *, double, const fc_epilogue *, void *) noexcept nogil
-        fc_status (*batch_norm_backward)(int64_t, int64_t, int, const void *, const void *, const void *, const void *,
-                                         const void *, const void *, double, const fc_epilogue *, void *, void *,
-                                         void *) noexcept nogil
+        fc_status (*batch_norm_backward)(int64_t, int64_t, int, const void *, int64_t, const void *, const void *,
+                                         const void *, const void *, const void *, double, const fc_epilogue *, void *,
+                                         void *, void *) noexcept nogil
         fc_status (*lrn)(int64_t, int64_t, const fc_lrn *, const void *, void *) noexcept nogil
         fc_status (*lrn_backward)(int64_t, int64_t, const fc_lrn *, const void *, const void *, void *) noexcept nogil
         fc_status (*dropout)(int64_t, const fc_dropout *, const void *, void *) noexcept nogil

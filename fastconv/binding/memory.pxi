@@ -57,3 +57,12 @@ def pool_usage():
 def pool_trim():
     """Give every waiting block back to the system."""
     fc_pool_trim()
+
+
+cdef int64_t row_pitch(cnp.ndarray x):
+    """Elements from one row of an array (..., C) to the next: more than C where it is part of a wider array."""
+    cdef int axis
+    for axis in range(x.ndim - 2, -1, -1):
+        if x.shape[axis] > 1:
+            return x.strides[axis] // cnp.PyArray_ITEMSIZE(x)
+    return x.shape[x.ndim - 1]

@@ -1,4 +1,5 @@
-# Batch normalisation and local response normalisation. Arrays x are (rows, C) whatever their axes.
+# Batch normalisation and local response normalisation. Arrays x are (rows, C) whatever their axes; those of batch
+# normalisation may be the first channels of a wider array.
 
 def batch_norm(
     cnp.ndarray x, gamma, beta, double epsilon, tuple activation, cnp.ndarray mean, cnp.ndarray variance, cnp.ndarray y
@@ -6,13 +7,13 @@ def batch_norm(
     """x (..., C), gamma and beta (C,) or None -> mean, variance (C,), y."""
     cdef const fc_kernels *kernels = table_of(x)
     cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C
+    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
     cdef void *scale = pointer(gamma)
     cdef void *shift = pointer(beta)
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm(
-            rows, C, cnp.PyArray_DATA(x), scale, shift, epsilon, &e, cnp.PyArray_DATA(mean),
+            rows, C, pitch, cnp.PyArray_DATA(x), scale, shift, epsilon, &e, cnp.PyArray_DATA(mean),
             cnp.PyArray_DATA(variance), cnp.PyArray_DATA(y),
         )
     check(status)
@@ -24,13 +25,13 @@ def batch_norm_apply(
     """x (..., C); the others (C,), gamma and beta or None -> y."""
     cdef const fc_kernels *kernels = table_of(x)
     cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C
+    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
     cdef void *scale = pointer(gamma)
     cdef void *shift = pointer(beta)
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_apply(
-            rows, C, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), scale, shift, epsilon, &e,
+            rows, C, pitch, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), scale, shift, epsilon, &e,
             cnp.PyArray_DATA(y),
         )
     check(status)
@@ -43,7 +44,7 @@ def batch_norm_backward(
     """dy, x (..., C) -> dx and, unless they are None, dgamma and dbeta (C,)."""
     cdef const fc_kernels *kernels = table_of(x)
     cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C
+    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
     cdef void *scale = pointer(gamma)
     cdef void *shift = pointer(beta)
     cdef void *to_gamma = pointer(dgamma)
@@ -51,8 +52,8 @@ def batch_norm_backward(
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_backward(
-            rows, C, training, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), scale, shift, cnp.PyArray_DATA(mean),
-            cnp.PyArray_DATA(variance), epsilon, &e, cnp.PyArray_DATA(dx), to_gamma, to_beta,
+            rows, C, training, cnp.PyArray_DATA(dy), pitch, cnp.PyArray_DATA(x), scale, shift,
+            cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), epsilon, &e, cnp.PyArray_DATA(dx), to_gamma, to_beta,
         )
     check(status)
 

@@ -24,12 +24,16 @@ def copy_rows(cnp.ndarray x, int64_t x_first, cnp.ndarray y, int64_t y_first, in
 
 
 def add(cnp.ndarray a, cnp.ndarray b, cnp.ndarray y):
-    """y = a + b, all of one shape; y may be a."""
+    """y = a + b, all of one shape (..., C); a and b may be the first channels of wider arrays, y is contiguous."""
     cdef const fc_kernels *kernels = table_of(a)
-    cdef int64_t n = cnp.PyArray_SIZE(a)
+    cdef int64_t n = y.shape[y.ndim - 1] if y.ndim else 1
+    cdef int64_t rows = cnp.PyArray_SIZE(y) // n if n else 0
+    cdef int64_t a_pitch = row_pitch(a) if y.ndim else 1, b_pitch = row_pitch(b) if y.ndim else 1
     cdef fc_status status
     with nogil:
-        status = kernels.add(n, cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(y))
+        status = kernels.add(
+            rows, n, a_pitch, cnp.PyArray_DATA(a), b_pitch, cnp.PyArray_DATA(b), cnp.PyArray_DATA(y)
+        )
     check(status)
 
 

@@ -90,11 +90,18 @@ class Concatenate(Layer):
                 out.append(known[0] if known else None)
         return tuple(out)
 
-    def forward(self, *inputs: np.ndarray, training: bool = False) -> tuple[np.ndarray, Any]:
-        return ops.concatenate(inputs, self.axis), [x.shape[self.axis] for x in inputs]
+    def forward(
+        self, *inputs: np.ndarray, training: bool = False, chain: tuple[int, bool] | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """``chain``: room and append of :func:`fastconv.ops.concatenate_growing`, where a graph has such a chain."""
+        sizes = [x.shape[self.axis] for x in inputs]
+        return ops.concatenate_growing(inputs, *chain) if chain else ops.concatenate(inputs, self.axis), sizes
 
-    def backward(self, dy: np.ndarray, cache: Any) -> tuple[np.ndarray, ...]:
-        return ops.concatenate_backward(dy, cache, self.axis)
+    def backward(self, dy: np.ndarray, cache: Any, chain: tuple[int, bool] | None = None) -> tuple[np.ndarray, ...]:
+        if not chain:
+            return ops.concatenate_backward(dy, cache, self.axis)
+        first = cache[0]  # long, and soon added to another gradient: not copied
+        return dy[..., :first], *ops.concatenate_backward(dy[..., first:], cache[1:])
 
 
 def _several(input_shape: Any) -> Sequence[Shape]:

@@ -1,4 +1,5 @@
-"""Calls of a graph that run as one step: batch normalisation and the rectifier that alone reads it."""
+"""Calls of a graph that run in another way than alone: batch normalisation takes in the rectifier that alone reads it,
+and in a chain of concatenations each appends to the memory of the one before."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..layers.activation import Activation, LeakyReLU, ReLU
 from ..layers.base import Layer
+from ..layers.merging import Concatenate
 from ..layers.node import Node, Tensor
 from ..layers.normalization import BatchNormalization
 from ..ops.activation import RECTIFIERS
@@ -28,6 +30,7 @@ def calls(graph: Graph, apart: Collection[Node], fused: bool) -> list[Call]:
     """Return a graph's calls in order; ``apart`` are nodes that must stay alone, as all do unless ``fused``."""
     activations = _activations(graph, apart) if fused else {}
     taken = set(activations.values())
+    chains = _chains(graph) if fused else {}
     result = []
     for node in graph.nodes:
         if node in taken:
@@ -40,6 +43,9 @@ def calls(graph: Graph, apart: Collection[Node], fused: bool) -> list[Call]:
             methods: tuple[Any, ...] = (infer, forward, backward)
             infer, forward, backward = (functools.partial(method, activation=spec) for method in methods)
             outputs = after.outputs
+        if node in chains:
+            methods = (infer, forward, backward)
+            infer, forward, backward = (functools.partial(method, chain=chains[node]) for method in methods)
         result.append(Call(node, outputs, infer, forward, backward))
     return result
 
@@ -60,6 +66,30 @@ def _activations(graph: Graph, apart: Collection[Node]) -> dict[Node, Node]:
         ):
             found[source.node] = node
     return found
+
+
+def _chains(graph: Graph) -> dict[Node, tuple[int, bool]]:
+    """Concatenations of channels of which one begins with another: the channels of the last in its chain, and whether
+    a node appends to the one before. A tensor is the beginning of at most one other."""
+    joined = [node for node in graph.nodes if _joins_channels(node)]
+    known, extended = set(joined), set(graph.inputs)
+    before: dict[Node, Node] = {}
+    for node in joined:
+        first = node.inputs[0]
+        if first.node in known and first not in extended:
+            extended.add(first)
+            before[node] = first.node
+    rooms: dict[Node, int] = {}
+    for node in reversed(joined):
+        if node in before:
+            rooms.setdefault(node, node.outputs[0].shape[-1] or 0)
+            rooms[before[node]] = rooms[node]
+    return {node: (room, node in before) for node, room in rooms.items()}
+
+
+def _joins_channels(node: Node) -> bool:
+    layer, shape = node.layer, node.outputs[0].shape
+    return type(layer) is Concatenate and layer.axis in (-1, len(shape) - 1) and shape[-1] is not None
 
 
 def _is_rectifier(layer: Layer) -> bool:

@@ -43,7 +43,7 @@ from fastconv.ops.layout import hwio_to_oihw, nchw_to_nhwc, nhwc_to_nchw, oihw_t
 from fastconv.ops.linear import dense, dense_backward, matmul
 from fastconv.ops.locally_connected import locally_connected2d, locally_connected2d_backward
 from fastconv.ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
-from fastconv.ops.merging import add, concatenate, concatenate_backward
+from fastconv.ops.merging import add, concatenate, concatenate_backward, concatenate_growing
 from fastconv.ops.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -88,6 +88,7 @@ __all__ = [
     "col2im",
     "concatenate",
     "concatenate_backward",
+    "concatenate_growing",
     "conv2d",
     "PreparedKernel",
     "conv2d_algorithms",

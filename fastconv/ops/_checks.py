@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,29 @@ def array(value: Any, name: str, ndim: int | None = None, like: np.ndarray | Non
     if not (plain or (value.flags.c_contiguous and value.flags.aligned)):
         value = np.array(value, order="C")
     return value
+
+
+def rows(value: Any, name: str, like: np.ndarray | None = None) -> np.ndarray:
+    """Likewise (..., C), but the rows of C values may lie apart, as the first channels of a wider array do."""
+    if type(value) is np.ndarray and value.dtype in _FLOAT_TYPES and value.dtype.isnative and _is_rows(value):
+        if like is not None and value.dtype != like.dtype:
+            raise TypeError(f"{name} is {value.dtype} but the first array is {like.dtype}: pass both in one dtype")
+        return value
+    return array(value, name, None, like)
+
+
+def _is_rows(value: np.ndarray) -> bool:
+    """Whether all axes but the last are one, whose steps are at least a row long."""
+    size = value.itemsize
+    if value.ndim < 2 or 0 in value.shape or not value.flags.aligned or value.strides[-1] != size:
+        return False
+    steps = [(n, step) for n, step in zip(value.shape[:-1], value.strides[:-1], strict=True) if n > 1]
+    if not steps:
+        return True
+    pitch = steps[-1][1]
+    if pitch < value.shape[-1] * size or pitch % size:
+        return False
+    return all(step == n * inner for (_, step), (n, inner) in pairwise(steps))
 
 
 def _float_array(value: Any, name: str) -> np.ndarray:

@@ -18,8 +18,8 @@ def add(a: Any, b: Any) -> np.ndarray:
     Raises:
         ValueError: shapes that differ. TypeError: dtypes other than one of float32 and float64.
     """
-    a = _checks.array(a, "a")
-    b = _checks.array(b, "b", None, a)
+    a = _checks.rows(a, "a")
+    b = _checks.rows(b, "b", a)
     _checks.expect_shape(b, a.shape, "b", "the shape of a")
     y = _kernels.empty(a.shape, a.dtype)
     _kernels.add(a, b, y)
@@ -50,6 +50,27 @@ def concatenate(arrays: Sequence[Any], axis: int = -1) -> np.ndarray:
             _kernels.copy_rows(part, 0, y, start, rows, part.size // rows)
             start += part.size // rows
     return y
+
+
+def concatenate_growing(arrays: Sequence[np.ndarray], room: int, append: bool) -> np.ndarray:
+    """:func:`concatenate` along the last axis into memory with space for ``room`` channels in all.
+
+    ``append``: the first array is what an earlier call with the same room returned, and only the others are copied,
+    behind its own channels. So an array may be the first of one later call only, which is for a graph to know
+    (``fastconv.models.fusion``); DenseNet's chains of concatenations then copy every channel once.
+    """
+    first, total = arrays[0], sum(a.shape[-1] for a in arrays)
+    wide = first.base
+    grows = append and isinstance(wide, np.ndarray) and wide.shape == (*first.shape[:-1], room)
+    if not grows:
+        wide = _kernels.empty((*first.shape[:-1], room), first.dtype)
+    rows, start = math.prod(first.shape[:-1]), first.shape[-1] if grows else 0
+    for part in arrays[1:] if grows else arrays:
+        part = _checks.array(part, "an array", first.ndim, first)
+        if part.size:
+            _kernels.copy_rows(part, 0, wide, start, rows, part.shape[-1])
+            start += part.shape[-1]
+    return wide[..., :total]  # type: ignore[index, no-any-return]
 
 
 def concatenate_backward(dy: Any, sizes: Sequence[int], axis: int = -1) -> tuple[np.ndarray, ...]:

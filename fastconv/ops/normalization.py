@@ -28,7 +28,7 @@ def batch_norm(
     ``y = activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta)``; the variance is the biased one. ``gamma``
     and ``beta`` are (C,) or None (1 and 0). An empty batch has mean 0 and variance 0.
     """
-    x = _features(x, "x")
+    x = _features(x, "x", apart=True)
     mean, variance = _kernels.empty(x.shape[-1:], x.dtype), _kernels.empty(x.shape[-1:], x.dtype)
     gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)
     finish = LINEAR if activation is None else resolve(activation, x.shape[-1], x.dtype)
@@ -47,7 +47,7 @@ def batch_norm_inference(
     activation: Activation = None,
 ) -> np.ndarray:
     """Normalise ``x`` (..., C) by given statistics (C,): the formula of :func:`batch_norm`."""
-    x = _features(x, "x")
+    x = _features(x, "x", apart=True)
     gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)
     mean, variance = _statistics(x, moving_mean, moving_variance)
     finish = LINEAR if activation is None else resolve(activation, x.shape[-1], x.dtype)
@@ -127,9 +127,9 @@ def local_response_norm_backward(
     return dx
 
 
-def _features(x: Any, name: str) -> np.ndarray:
-    """An array (..., C) with at least one axis before C, and C at least 1."""
-    x = _checks.array(x, name)
+def _features(x: Any, name: str, apart: bool = False) -> np.ndarray:
+    """An array (..., C) with at least one axis before C, and C at least 1; ``apart``: its rows may lie apart."""
+    x = _checks.rows(x, name) if apart else _checks.array(x, name)
     if x.ndim < 2:
         raise ValueError(f"{name} has shape {x.shape}: expected at least 2 axes, the channels last")
     if x.shape[-1] == 0:
@@ -158,7 +158,7 @@ def _backward(
 ) -> tuple[np.ndarray, Any, Any]:
     """``channels``: gamma, beta, mean and variance."""
     gamma, beta, mean, variance = channels
-    x = _features(x, "x")
+    x = _features(x, "x", apart=True)
     dy = _checks.array(dy, "dy", None, x)
     _checks.expect_shape(dy, x.shape, "dy", "the shape of x")
     gamma, beta, epsilon = _checked(x, gamma, beta, epsilon)

@@ -163,9 +163,9 @@ static void check_batch_norm(int64_t rows, int64_t C) {
   }
   fc_epilogue relu = {NULL, FC_RELU, 0, NULL};
   expect_ok("batch_norm",
-            K->batch_norm(rows, C, x.data, gamma.data, beta.data, epsilon, &relu, mean.data, variance.data, y.data));
+            K->batch_norm(rows, C, C, x.data, gamma.data, beta.data, epsilon, &relu, mean.data, variance.data, y.data));
   expect_ok("batch_norm_backward",
-            K->batch_norm_backward(rows, C, 1, dy.data, x.data, gamma.data, beta.data, mean.data, variance.data,
+            K->batch_norm_backward(rows, C, 1, dy.data, C, x.data, gamma.data, beta.data, mean.data, variance.data,
                                    epsilon, &relu, dx.data, dgamma.data, dbeta.data));
   expect("batch_norm", y, out, tolerance()), expect("batch_norm dx", dx, in, 2 * tolerance());
   expect("batch_norm dgamma", dgamma, dg, tolerance()), expect("batch_norm dbeta", dbeta, db, tolerance());
