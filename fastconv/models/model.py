@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from . import architecture, summary
 from .execution import Plan, Tape
 from .graph import Graph
 from .training import Trainer
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 NO_OUTPUTS: frozenset[int] = frozenset()
 
@@ -288,6 +291,24 @@ class Model(Trainer):
             print_fn: called with the text; by default ``print``.
         """
         (print_fn or print)(summary.render(self, line_length))
+
+    def profile(self, x: Any, repeats: int = 5, training: bool = False) -> Profile:
+        """Measure time, GFLOP/s and memory of every layer, forward and backward; print what is returned, or plot it.
+
+        Weights, their gradients, moving averages and dropout's masks are afterwards what they were before.
+
+        Args:
+            x: a batch as the model takes it (a list with several inputs); any values do.
+            repeats: runs; the times are medians.
+            training: run as in training. Otherwise the forward time is that of inference, which keeps nothing for
+                the backward pass.
+
+        Raises:
+            ValueError, TypeError: an array that the model does not take, an empty batch, repeats below 1.
+        """
+        from .profile import profile
+
+        return profile(self, x, repeats, training)
 
     def get_config(self) -> dict[str, Any]:
         """Return layers and connections in JSON's terms; weights are not included."""
