@@ -24,8 +24,7 @@ def image_input(
     """Return the tensor that a network begins with.
 
     Args:
-        input_shape: (height, width, channels) as the user gave it, or None: ``default``, or any size where the network
-            takes any.
+        input_shape: (height, width, channels) as the user gave it, or None: ``default``.
         input_tensor: of another model, to build on.
         default: the shape of the paper.
         minimum: smallest height and width.

@@ -12,6 +12,11 @@ from ..models import Model
 from ._common import InputShape, finish
 from ._keras import check_top, keras_input, keras_top
 from ._weights import published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("DenseNet121")
 
 EPSILON = 1.001e-5
 GROWTH_RATE = 32  # channels that a layer adds

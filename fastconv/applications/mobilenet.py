@@ -14,6 +14,11 @@ from ..ops.geometry import integer
 from ._common import InputShape, finish, pooled
 from ._keras import check_top, keras_input, scaled
 from ._weights import mobilenet_name, published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("MobileNet")
 
 # Filters and stride of the 13 separable convolutions: the paper's table 1.
 BLOCKS = (

@@ -14,6 +14,11 @@ from ._common import InputShape, finish, pooled
 from ._keras import check_top, keras_input
 from ._variants import resolve_variant
 from ._weights import mobilenet_name, published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("MobileNetV2")
 
 # Expansion, filters, repeats, stride of the first: the paper's table 2 (t, c, n, s).
 BLOCKS = (

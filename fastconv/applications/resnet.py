@@ -13,6 +13,11 @@ from ._common import InputShape, finish
 from ._keras import check_top, keras_input, keras_top
 from ._variants import resolve_variant
 from ._weights import published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("ResNet50")
 
 # Blocks in conv2_x ... conv5_x: the columns of the paper's table 1.
 DEPTHS = {
@@ -210,13 +215,13 @@ def _stem(x: Tensor, width: int, form: Form) -> Tensor:
     """7 x 7 convolution and 3 x 3 max pool, both of stride 2; its input is not negative, so zeros pad like -inf."""
     if form.pad_layers:
         x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    padding = 0 if form.pad_layers else 3
+    padding: Any = "valid" if form.pad_layers else 3
     x = layers.Conv2D(width, 7, strides=2, padding=padding, use_bias=form.bias, name="conv1_conv")(x)
     x = _bn(x, "conv1_bn", form)
     x = layers.Activation("relu", name="conv1_relu")(x)
     if form.pad_layers:
         x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
-    return layers.MaxPool2D(3, strides=2, padding=0 if form.pad_layers else 1, name="pool1_pool")(x)
+    return layers.MaxPool2D(3, strides=2, padding="valid" if form.pad_layers else 1, name="pool1_pool")(x)
 
 
 def _bottleneck(x: Tensor, filters: int, strides: int, project: bool, name: str, form: Form) -> Tensor:

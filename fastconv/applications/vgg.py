@@ -12,6 +12,11 @@ from ..models import Model
 from ._common import InputShape, finish, pooled
 from ._keras import check_top, keras_input
 from ._weights import published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["VGG16", "VGG19", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("VGG16")
 
 # Convolutions in each of the five blocks: columns D and E of the paper's table 1.
 D = (2, 2, 3, 3, 3)

@@ -11,6 +11,11 @@ from ..models import Model
 from ._common import InputShape, finish
 from ._keras import check_top, keras_input, keras_top, scaled
 from ._weights import published
+from .imagenet import decode_predictions, preprocessing_of
+
+__all__ = ["Xception", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing_of("Xception")
 
 
 def Xception(

@@ -14,9 +14,10 @@ class Parameter:
 
     Args:
         name: within its layer, e.g. ``"kernel"``.
-        value: initial values; copied into 64-byte aligned storage of the parameter's own.
+        value: initial values; copied into 64-byte aligned storage of the parameter's own, unless ``adopt``.
         trainable: False for state such as a moving mean.
         regularizer: penalty on the value (see ``fastconv.regularizers``), or None.
+        adopt: keep the array of ``value`` itself, if it begins at a cache line; nobody else may hold it.
 
     Attributes:
         shape, dtype: of the value; the dtype is ``float32`` or ``float64``.
@@ -38,15 +39,20 @@ class Parameter:
         "version",
     )
 
-    def __init__(self, name: str, value: np.ndarray, trainable: bool = True, regularizer: Any = None) -> None:
+    def __init__(
+        self, name: str, value: np.ndarray, trainable: bool = True, regularizer: Any = None, adopt: bool = False
+    ) -> None:
         self.name = name
         self.trainable = trainable
         self.regularizer = regularizer
         self.version = 0
         self.grad: np.ndarray | None = None
         self._owns_grad = False
-        self._storage = _aligned_empty(value.shape, value.dtype)
-        self._storage[...] = value
+        if adopt and value.flags.carray and value.ctypes.data % ALIGNMENT == 0:
+            self._storage = value
+        else:
+            self._storage = _aligned_empty(value.shape, value.dtype)
+            self._storage[...] = value
         self.shape: tuple[int, ...] = self._storage.shape
         self.dtype: np.dtype = self._storage.dtype
         self._view = self._storage.view()

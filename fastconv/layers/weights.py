@@ -64,11 +64,14 @@ class WeightOwner:
             raise ValueError(f'weight "{name}" cannot have shape {tuple(shape)}: a size is unknown')
         if any(name == p.name for p in self._trainable_parameters + self._state_parameters):
             raise ValueError(f'there is already a weight "{name}"')
-        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype or self.dtype))
+        start = initializers.get(initializer)
+        value = np.asarray(start(tuple(shape), dtype or self.dtype))
         if value.shape != tuple(shape):
             raise ValueError(f'the initializer of "{name}" gave shape {value.shape} in place of {tuple(shape)}')
         value = value.astype(dtype or self.dtype, copy=False)
-        parameter = Parameter(name, value, trainable and self._trainable, regularizers.get(regularizer))
+        # An Initializer returns a new array, which need not be copied: a large layer's weights are allocated once.
+        fresh = isinstance(start, initializers.Initializer)
+        parameter = Parameter(name, value, trainable and self._trainable, regularizers.get(regularizer), adopt=fresh)
         (self._trainable_parameters if trainable else self._state_parameters).append(parameter)
         return parameter
 
