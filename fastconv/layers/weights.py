@@ -69,8 +69,8 @@ class WeightOwner:
         if value.shape != tuple(shape):
             raise ValueError(f'the initializer of "{name}" gave shape {value.shape} in place of {tuple(shape)}')
         value = value.astype(dtype or self.dtype, copy=False)
-        # An Initializer returns a new array, which need not be copied: a large layer's weights are allocated once.
-        fresh = isinstance(start, initializers.Initializer)
+        # Our initializers return new arrays, which need no copy: a large layer's weights are allocated once.
+        fresh = type(start).__module__ == initializers.__name__
         parameter = Parameter(name, value, trainable and self._trainable, regularizers.get(regularizer), adopt=fresh)
         (self._trainable_parameters if trainable else self._state_parameters).append(parameter)
         return parameter
