@@ -131,7 +131,7 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
     }
     exporting = [name for name in names if name in runners]
     if exporting:
-        from fastconv.interop.onnx_export import to_onnx
+        from fastconv.interop import to_onnx
 
         exported = to_onnx(model).SerializeToString()
         found |= {name: Contestant(runners[name](exported, x), lambda y: {"probabilities": y}) for name in exporting}

@@ -1,0 +1,61 @@
+"""Reads the tensors of a safetensors file that is not fastconv's own."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ._assign import shortened
+
+# bfloat16 has no NumPy dtype; it is the upper half of a float32.
+_DTYPES = {
+    "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
+    "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "BOOL": "?",
+}  # fmt: skip
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Return name -> array, in the order in which the tensors lie in the file; bfloat16 becomes float32.
+
+    PyTorch's files are ordered by dtype and name, so their order says nothing about the module.
+
+    Raises:
+        CheckpointError: a damaged file, or a dtype that is not known. OSError: the file cannot be read.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        data = file.read()
+    try:
+        tensors = deserialize(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{name} is not a readable safetensors file: {error}") from error
+    arrays = {}
+    for key, tensor in tensors:
+        dtype = tensor["dtype"]
+        if dtype not in _DTYPES:
+            raise CheckpointError(f"{name}: {shortened(key)} has dtype {dtype}, which is not read")
+        array = np.frombuffer(tensor["data"], _DTYPES[dtype]).reshape(tensor["shape"])
+        arrays[key] = (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
+    return arrays
+
+
+def is_own(path: str | os.PathLike[str]) -> bool:
+    """Whether fastconv wrote a safetensors file: its metadata says so.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= size - 8 else b""
+    try:
+        metadata = json.loads(header).get("__metadata__")
+    except (ValueError, AttributeError, RecursionError):
+        return False  # damaged, which the reader of foreign files says
+    return isinstance(metadata, dict) and str(metadata.get("format")).startswith("fastconv")
