@@ -163,7 +163,7 @@ def test_vgg16_as_a_model_has_its_weights():
     shapes = [layer.kernel_shape for layer in layers.networks()["vgg16"]]
     dense = [(7 * 7 * 512, 4096), (4096, 4096), (4096, 1000)]
     assert sum(math.prod(s) + s[-1] for s in [*shapes, *dense]) == 138_357_544
-    small = nets.vgg16(size=32, units=8)
+    small = nets.application("VGG16", input_shape=(32, 32, 3))()
     assert small.output_shape == (None, 1000)
     kernels = [w.shape for w in small.get_weights() if w.ndim == 4]
     assert kernels == shapes
