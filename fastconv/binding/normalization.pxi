@@ -31,8 +31,8 @@ def batch_norm_apply(
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_apply(
-            rows, C, pitch, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), scale, shift, epsilon, &e,
-            cnp.PyArray_DATA(y),
+            rows, C, pitch, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), scale, shift,
+            epsilon, &e, cnp.PyArray_DATA(y),
         )
     check(status)
 
