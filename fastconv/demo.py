@@ -9,29 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from . import callbacks, datasets, layers, losses, models, optimizers, utils, visualization
+from .applications.lenet import LeNet5
 
 EPOCHS = 12
 BATCH_SIZE = 32
-
-
-def lenet5() -> models.Sequential:
-    """LeNet-5 (LeCun, Bottou, Bengio and Haffner, 1998, figure 2) for 28 x 28 pictures of ten digits: 61,706 weights.
-
-    Today's usual form: max pooling, ReLU and softmax in place of trained sub-sampling, tanh and radial basis functions.
-    """
-    return models.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(6, 5, padding="same", activation="relu"),
-            layers.MaxPool2D(2),
-            layers.Conv2D(16, 5, activation="relu"),
-            layers.MaxPool2D(2),
-            layers.Flatten(),
-            layers.Dense(120, activation="relu"),
-            layers.Dense(84, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
 
 
 def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -41,7 +22,7 @@ def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.n
     return (x_train, y_train), (x_test, y_test)
 
 
-def train(model: models.Sequential, epochs: int = EPOCHS) -> callbacks.History:
+def train(model: models.Model, epochs: int = EPOCHS) -> callbacks.History:
     """Train on the embedded digits; the test digits are watched for the curves and decide nothing.
 
     Label smoothing (Szegedy et al., 2016) asks for 91 % instead of certainty, which helps with few digits; the loss
@@ -55,7 +36,7 @@ def train(model: models.Sequential, epochs: int = EPOCHS) -> callbacks.History:
     return model.fit(x_train, y_train, batch_size=BATCH_SIZE, epochs=epochs, validation_data=test)
 
 
-def save_pictures(model: models.Sequential, history: callbacks.History, output: Path) -> list[Path]:
+def save_pictures(model: models.Model, history: callbacks.History, output: Path) -> list[Path]:
     """Write curves, filters, feature maps, wrong predictions and the confusion matrix; return their paths."""
     _, (x_test, y_test) = load_digits()
     predictions = model.predict(x_test, verbose=0)
@@ -82,7 +63,7 @@ def run(output: Path, epochs: int = EPOCHS, seed: int = 0) -> float:
     """
     output.mkdir(parents=True, exist_ok=True)
     utils.set_random_seed(seed)
-    model = lenet5()
+    model = LeNet5()
     model.summary()
     started = time.perf_counter()
     history = train(model, epochs)

@@ -24,7 +24,7 @@ import pytest
 from torch_oracle import torch
 
 import fastconv as fc
-from fastconv import applications, demo, layers
+from fastconv import applications, layers
 from fastconv.applications.googlenet import AUXILIARY_LOSS_WEIGHT, LOSS_WEIGHTS, GoogLeNet
 from fastconv.models.summary import model_costs
 from fastconv.testing import gradcheck
@@ -97,17 +97,6 @@ def test_shapes_are_those_of_the_papers():
                   "bottleneck5_1_add", "fullconv") == [
         (256, 256, 16), (128, 128, 64), (64, 64, 128), (128, 128, 64), (256, 256, 16), (512, 512, 19)
     ]  # fmt: skip
-
-
-def test_lenet5_is_the_demo_s():
-    fc.utils.set_random_seed(3)
-    here = applications.LeNet5()
-    fc.utils.set_random_seed(3)
-    there = demo.lenet5()
-    for a, b in zip(here.get_weights(), there.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    x = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
-    np.testing.assert_array_equal(here(x), there(x))
 
 
 # ---- predictions, against PyTorch ----

@@ -10,10 +10,11 @@ from PIL import Image
 
 import fastconv as fc
 from fastconv import cli, demo
+from fastconv.applications import LeNet5
 
 
 def test_lenet5_is_lenet5():
-    model = demo.lenet5()
+    model = LeNet5()
     assert model.count_params() == 61_706
     shapes = [tuple(layer.output.shape[1:]) for layer in model.layers if not isinstance(layer, fc.layers.InputLayer)]
     assert shapes == [(28, 28, 6), (14, 14, 6), (10, 10, 16), (5, 5, 16), (400,), (120,), (84,), (10,)]
@@ -34,7 +35,7 @@ def test_demo_learns_and_draws(tmp_path, capsys):
         pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
         assert min(pixels.shape) > 200
         assert len(np.unique(pixels)) > 20  # something is drawn
-    model = demo.lenet5()
+    model = LeNet5()
     model.load_weights(tmp_path / "lenet.safetensors")
     _, (x_test, y_test) = demo.load_digits()
     again = (model.predict(x_test, verbose=0).argmax(axis=1) == y_test).mean()

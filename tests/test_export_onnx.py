@@ -12,7 +12,7 @@ from onnx_support import compare, images, onnx, onnxruntime, operators, randomis
 
 import fastconv as fc
 from fastconv import layers as L  # noqa: N812
-from fastconv.demo import lenet5
+from fastconv.applications import LeNet5
 from fastconv.interop.onnx_export import export_onnx, to_onnx
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
@@ -21,12 +21,12 @@ ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
 
 
 def test_lenet5() -> None:
-    proto = compare(lenet5(), *images([(3, 28, 28, 1)]))
+    proto = compare(LeNet5(), *images([(3, 28, 28, 1)]))
     given, result = proto.graph.input[0], proto.graph.output[0]
     assert given.type.tensor_type.shape.dim[0].dim_param == "N"
     assert [d.dim_value for d in given.type.tensor_type.shape.dim[1:]] == [28, 28, 1]
     assert [d.dim_value for d in result.type.tensor_type.shape.dim[1:]] == [10]
-    assert result.name == "dense_2"
+    assert result.name == "output"
     # NHWC at the borders only: in front of the first convolution and of Flatten.
     assert operators(proto).count("Transpose") == 2
 
@@ -83,7 +83,7 @@ def test_shared_layers_in_both_layouts() -> None:
 
 
 def test_a_part_of_another_model() -> None:
-    whole = lenet5()
+    whole = LeNet5()
     middle = fc.Model(whole.layers[2].output, [whole.layers[-1].output, whole.layers[2].output])
     compare(middle, *images([(2, *middle.input_shape[1:])]))
 
@@ -117,7 +117,7 @@ def test_float64() -> None:
 
 
 def test_file(tmp_path: Any) -> None:
-    model = lenet5()
+    model = LeNet5()
     (x,) = images([(2, 28, 28, 1)])
     export_onnx(model, tmp_path / "model.onnx")
     export_onnx(model, str(tmp_path / "model.onnx"), opset=18)
@@ -230,15 +230,15 @@ def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         to_onnx(fc.Sequential([L.Dense(3)]))
     for opset in (12, 1000):
         with pytest.raises(ValueError, match=rf"13 \.\.\. \d+.*got {opset}"):
-            to_onnx(lenet5(), opset)
+            to_onnx(LeNet5(), opset)
     with pytest.raises(TypeError, match="opset"):
-        to_onnx(lenet5(), "17")  # type: ignore[arg-type]
+        to_onnx(LeNet5(), "17")  # type: ignore[arg-type]
     monkeypatch.setattr("fastconv.interop.onnx_export._LARGEST_FILE", 200_000)
     with pytest.raises(ValueError, match="246,824 bytes"):
-        to_onnx(lenet5())
+        to_onnx(LeNet5())
 
 
 def test_without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install fastconv\[onnx\]"):
-        to_onnx(lenet5())
+        to_onnx(LeNet5())

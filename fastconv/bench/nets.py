@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastconv as fc
-from fastconv import applications, demo, layers, optimizers
+from fastconv import applications, layers, optimizers
 from fastconv.bench import mnist_epoch
 from fastconv.bench.layers import UsageError
 from fastconv.bench.peers import onnxruntime_runner, openvino_runner
@@ -57,7 +57,7 @@ def _zoo(name: str, function: str, **arguments: Any) -> Network:
 NETWORKS = {
     network.name: network
     for network in (
-        Network("lenet5", 64, demo.lenet5, lambda: optimizers.SGD(0.01, momentum=0.9)),
+        Network("lenet5", 64, application("LeNet5"), lambda: optimizers.SGD(0.01, momentum=0.9)),
         # RMSprop: Keras adds epsilon under the root, PyTorch beside it, which shows where gradients are tiny
         Network("notebook", 64, mnist_epoch.notebook_model, optimizers.RMSprop, tolerance=0.03),
         _zoo("alexnet", "AlexNet"),
