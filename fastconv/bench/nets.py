@@ -120,7 +120,7 @@ def peak_memory(network: Network, batch: int | None, options: Options) -> dict[s
 
 
 def contestants(network: Network, which: str, batch: int, names: Sequence[str]) -> dict[str, Contestant]:
-    """These of CONTESTANTS, all with the same weights and data."""
+    """Those of these CONTESTANTS that can do it, all with the same weights and data."""
     fc.utils.set_random_seed(0)
     model = network.build()
     runners = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner}
@@ -132,7 +132,7 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
         for name in names
         if name.startswith("torch")
     }
-    exporting = [name for name in names if name in runners]
+    exporting = [name for name in names if name in runners and which == "infer"]
     if exporting:
         from fastconv.interop import to_onnx
 
