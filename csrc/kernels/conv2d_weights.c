@@ -59,7 +59,7 @@ static void pack_input(const weights_plan *p, int64_t low, int64_t rows, int64_t
 /* Rows low .. low + rows of x into L2, in memory's order: the tiles will read them in small pieces. */
 static void fetch_input(const weights_plan *p, int64_t low, int64_t rows) {
   const real *x = p->x.data + low * p->x.W * p->x.pitch, *end = x + rows * p->x.W * p->x.pitch;
-  for (; x < end; x += 64 / sizeof(real)) __builtin_prefetch(x, 0, 2);
+  for (; x < end; x += CACHE_LINE / (int)sizeof(real)) __builtin_prefetch(x, 0, 2);
 }
 
 /* The runs of pixels that each band meets in output rows first .. last. Element (row, w) of x lies at

@@ -2,8 +2,8 @@
 #include "tile.h"
 
 enum {
-  AHEAD = 8,                    /* steps from the prefetch of a row of B to its use */
-  LINE = 64 / (int)sizeof(real) /* depths of a pixel that a line of the cache holds */
+  AHEAD = 8,                            /* steps from the prefetch of a row of B to its use */
+  LINE = CACHE_LINE / (int)sizeof(real) /* depths of a pixel that a line of the cache holds */
 };
 
 /* sum: [mr][nv] vectors; y: mr rows. Any columns, any activation, with or without accumulation. */
