@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(shell find csrc fastconv -name '*.[ch]' -not -name '_kernels.c' -o -name '*.px[di]' -o -name '*.pyx')
+SOURCES := setup.py pyproject.toml $(shell find csrc fastconv -name '*.[ch]' -o -name '*.px[di]' -o -name '*.pyx')
 C_FILES := $(shell find csrc tests/c -name '*.[ch]')
 CYTHON_FILES := $(shell find fastconv -name '*.pyx' -o -name '*.px[di]')
 
@@ -58,7 +58,7 @@ bench: $(VENV)/installed-bench
 
 clean:
 	rm -rf build dist *.egg-info demo_output tutorial_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f fastconv/*.so fastconv/_kernels.c $(VENV)/installed*
+	rm -f fastconv/*.so $(VENV)/installed*
 	find fastconv tests tutorials tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("test_ops_*.py", "test_properties.py", "test_determinism.py", "test_memory.py", "test_layers_gradcheck.py")
 #: What says something of other processes, and so nothing more on another instruction set.
 ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process"
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1"
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 
 #: Each must end the process: a write behind an array (but inside the pool's block), a read behind one, a read of one
 #: that is gone, an offset beyond int64. The first argument: (batch, rows, cols, four strides).
@@ -41,7 +41,7 @@ def build_sanitized() -> dict[str, str]:
     # Python's own flags have -fwrapv, under which no signed overflow is an error.
     flags = f"{os.environ.get('CFLAGS', '')} -fno-wrapv"
     # At -O3 the checks in the unrolled transforms of Winograd take gcc minutes a file; at -O1 seconds.
-    environment = {**os.environ, "CC": f"{compiler} {SANITIZE}", "CFLAGS": flags, "FASTCONV_CFLAGS": "-O1"}
+    environment = {**os.environ, "CC": f"{compiler} {SANITIZE}", "CFLAGS": flags, "FASTCONV_CFLAGS": "-O1 -g1"}
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", "build/sanitize"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     libraries = [
