@@ -121,6 +121,7 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.extra_link_args += libraries
             extension.extra_objects += self.compile_all(last)
+            extension.depends = extension.extra_objects  # link again when one of them is new
         super().build_extensions()
 
     def compile_all(self, last: list[str]) -> list[str]:

@@ -54,7 +54,8 @@ def build_sanitized() -> dict[str, str]:
         "LD_PRELOAD": " ".join(libraries),  # CPython itself was built without
         "PYTHONMALLOC": "malloc",  # NumPy's arrays and Python's objects get ends that can be watched
         # CPython never frees some of what it has. 0xff...ff is NaN: what is read before it is written shows.
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:max_malloc_fill_size=1073741824:malloc_fill_byte=255",
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:"
+        "max_malloc_fill_size=1073741824:malloc_fill_byte=255",
         "UBSAN_OPTIONS": "print_stacktrace=1:abort_on_error=1",
     }
 

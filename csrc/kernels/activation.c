@@ -6,8 +6,8 @@ enum { BLOCK = 4096 }; /* elements a thread takes at a time: a number of whole v
 
 FC_INLINE vec activate(fc_activation_kind kind, vec x, vec parameter) {
   switch (kind) {
-    case FC_ELU:
-      return blend(x > 0, x, parameter * vexpm1_negative(at_most(x, splat(0))));
+    case FC_ELU: /* x of 0 or more stays x: also without the slow product where alpha is 1 */
+      return parameter[0] == 1 ? vexpm1_negative(x) : blend(x > 0, x, parameter * vexpm1_negative(x));
     case FC_SIGMOID:
       return vsigmoid(x);
     case FC_TANH:

@@ -34,22 +34,22 @@ FC_INLINE void add_row(const int T, const int KH, const int KW, const int S, con
                        const weights_plan *p, group_span in, int64_t left, int64_t right, ivec index, const real *x,
                        const real *dy, vec *sum, vec *bias) {
   vec gradient[MOST];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int t = 0; t < T; t++) {
     *bias += gradient[t] = load(dy + t * p->d->y_pitch);
     __builtin_prefetch(dy + t * p->d->y_pitch + AHEAD * VL, 0, 2);
   }
-#pragma GCC unroll 3
+  UNROLL(3)
   for (int r = 0; r < KH; r++) {
     if (r < in.first || r >= in.last) continue;
     const real *from = x + p->rows->offset[r];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int j = 0; j < (T - 1) * S + KW; j++, from += p->d->x_pitch) {
       if (j < KW / 2 && j < left) continue;
       if (j >= (T - 1) * S + (KW + 1) / 2 && (T - 1) * S + KW - j <= right) continue;
       if (r == KH - 1 && j < T * S) __builtin_prefetch(from + AHEAD * VL, 0, 2);
       vec v = in_register(lanes_load(mode, from, index, VL));
-#pragma GCC unroll 5
+      UNROLL(5)
       for (int u = 0; u < KW; u++)
         if (j >= u && (j - u) % S == 0 && (j - u) / S < T) sum[r * KW + u] += v * gradient[(j - u) / S];
     }
@@ -63,7 +63,7 @@ FC_INLINE void sum_rows(const int KH, const int KW, const int S, const lanes_mod
   const fc_conv2d *d = p->d;
   lanes_source from = lanes_find(mode, p->lanes, b->vector, b->i);
   vec sum[9], bias = {0};
-#pragma GCC unroll 9
+  UNROLL(9)
   for (int u = 0; u < KH * KW; u++) sum[u] = (vec){0};
   for (int64_t row = b->begin; row < b->end; row++) {
     int64_t oh = row % d->OH;
@@ -80,7 +80,7 @@ FC_INLINE void sum_rows(const int KH, const int KW, const int S, const lanes_mod
       add_row(1, KH, KW, S, mode, p, in, left - g * S, g * S - right, from.index, x + g * S * d->x_pitch,
               dy + g * d->y_pitch, sum, &bias);
   }
-#pragma GCC unroll 9
+  UNROLL(9)
   for (int u = 0; u < KH * KW; u++) sums[u] = sum[u];
   *bias_sum = bias;
 }
@@ -105,13 +105,13 @@ FC_INLINE void sum_taps(const lanes_mode mode, const weights_block *b, vec *sums
         vec gradient = load_n(dy + g * d->y_pitch, n);
         const real *pixel = x + g * d->SW * d->x_pitch;
         bias += gradient;
-#pragma GCC unroll 5
+        UNROLL(5)
         for (int u = 0; u < COLS; u++)
           if (u >= low && u < high) sum[u] += lanes_load(mode, pixel + offset[u], from.index, n) * gradient;
       }
     }
   }
-#pragma GCC unroll 5
+  UNROLL(5)
   for (int u = 0; u < COLS; u++) sums[u] = sum[u];
   *bias_sum = bias;
 }
@@ -200,7 +200,8 @@ static void add_chunks(const weights_plan *p, const real *partial, real *dw, rea
 static fc_status run_plan(weights_plan *p, real *dw, real *db) {
   const fc_conv2d *d = p->d;
   int64_t rows = d->N * d->OH, taps = d->KH * d->KW * p->lanes->depth, vectors = p->lanes->vectors;
-  int64_t size = (taps + 1) * vectors * VL, data = rows * d->SH * d->W * d->C + rows * d->OW * d->K;
+  int64_t size = (taps + 1) * vectors * VL, SH = min_i64(d->SH, d->H);
+  int64_t data = rows * SH * d->W * d->C + rows * d->OW * d->K;
   p->chunks = max_i64(1, min_i64(min_i64(TASKS, rows), data / (PAYS * size)));
   p->parts = min_i64(ceil_div(TASKS, p->chunks), vectors);
   p->band = max_i64(1, PIXELS / d->OW);

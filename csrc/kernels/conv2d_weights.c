@@ -130,7 +130,8 @@ static void plan_work(weights_plan *p) {
   int64_t tiles = min_i64(row_tiles(p, panel_width(p->cols, 0)), row_tiles(p, panel_width(p->cols, panels - 1)));
   /* Chunks of pixels where the data outweighs dw (each pays a copy of dw), groups of tiles where dw is large: cut along
    * the longer side of dw, as every group packs the whole of the other operand. */
-  int64_t weights = p->bands * p->height * d->K, data = rows * (p->x.W * d->SH * p->x.pitch + d->OW * p->dy.pitch);
+  int64_t SH = min_i64(d->SH, d->H); /* input rows from one output row on */
+  int64_t weights = p->bands * p->height * d->K, data = rows * (p->x.W * SH * p->x.pitch + d->OW * p->dy.pitch);
   p->chunks = min_i64(max_i64(1, data / (2 * weights)), min_i64(TASKS, rows));
   int64_t groups = ceil_div(TASKS, p->chunks);
   p->panel_groups = min_i64(p->height > p->cols ? ceil_div(groups, tiles) : groups, panels);
@@ -138,7 +139,7 @@ static void plan_work(weights_plan *p) {
   p->pack_x = p->columns == 1 && panels > 1;
   p->pack_dy = p->cols % VL || panels > 1;
   int64_t channels = p->pack_x ? ceil_div(p->height, p->tile_groups) : p->x.pitch;
-  int64_t row_bytes = p->x.W * d->SH * channels * (int64_t)sizeof(real);
+  int64_t row_bytes = p->x.W * SH * channels * (int64_t)sizeof(real);
   p->block = max_i64(1, min_i64(BLOCK_BYTES / row_bytes, BLOCK_PIXELS / d->OW));
   for (int64_t chunk = 0; chunk < p->chunks; chunk++)
     for (int64_t row = rows * chunk / p->chunks, end = rows * (chunk + 1) / p->chunks; row < end; row += p->block)

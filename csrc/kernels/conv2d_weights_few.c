@@ -54,12 +54,12 @@ static void fill_planes(const few_plan *f, int64_t n, int64_t first, int64_t row
 /* sum (TAPS, FILTERS) += x[tap] dy[filter] for n neighbours */
 FC_INLINE void add_pixels(const real *const *x, const real *dy, int64_t plane, int64_t n, vec (*sum)[FILTERS]) {
   vec gradient[FILTERS];
-#pragma GCC unroll 6
+  UNROLL(6)
   for (int k = 0; k < FILTERS; k++) gradient[k] = load_n(dy + k * plane, n);
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int t = 0; t < TAPS; t++) {
     vec pixels = in_register(load_n(x[t], n));
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int k = 0; k < FILTERS; k++) sum[t][k] += pixels * gradient[k];
   }
 }
@@ -68,26 +68,28 @@ FC_INLINE void add_pixels(const real *const *x, const real *dy, int64_t plane, i
 static FC_NOINLINE void add_band(const few_plan *f, int64_t rows, const real *const *x, const real *dy, real *sums,
                                  int64_t step) {
   vec sum[TAPS][FILTERS];
-#pragma GCC unroll 4
-  for (int t = 0; t < TAPS; t++)
-#pragma GCC unroll 6
+  UNROLL(4)
+  for (int t = 0; t < TAPS; t++) {
+    UNROLL(6)
     for (int k = 0; k < FILTERS; k++) sum[t][k] = load(sums + t * step + k * VL);
+  }
   for (int64_t r = 0; r < rows; r++, dy += f->d->OW) {
     const real *at[TAPS];
     int64_t i = 0;
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int t = 0; t < TAPS; t++) at[t] = x[t] + r * f->wide;
     for (; i + VL <= f->d->OW; i += VL) {
       add_pixels(at, dy + i, f->dy_plane, VL, sum);
-#pragma GCC unroll 4
+      UNROLL(4)
       for (int t = 0; t < TAPS; t++) at[t] += VL;
     }
     if (i < f->d->OW) add_pixels(at, dy + i, f->dy_plane, f->d->OW - i, sum);
   }
-#pragma GCC unroll 4
-  for (int t = 0; t < TAPS; t++)
-#pragma GCC unroll 6
+  UNROLL(4)
+  for (int t = 0; t < TAPS; t++) {
+    UNROLL(6)
     for (int k = 0; k < FILTERS; k++) store(sums + t * step + k * VL, sum[t][k]);
+  }
 }
 
 /* Bands begin .. end, an image's one after the other, into sums [padded][filters] vectors. */

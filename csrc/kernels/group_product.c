@@ -45,13 +45,13 @@ FC_INLINE void store_tile(const int T, const lanes_mode mode, const vec *sum, co
   vec bias = e->bias ? load_n((const real *)e->bias + k, n) : (vec){0};
   if (mode <= LANES_PART || e->kind > FC_RELU) {
     vec spilled[MOST];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int t = 0; t < T; t++) spilled[t] = sum[t] + bias;
     store_any(T, spilled, e, k, n, y, step);
     return;
   }
   vec low = splat(e->kind == FC_RELU ? 0 : -(real)INFINITY);
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int t = 0; t < T; t++) put(y + t * step, at_least(sum[t] + bias, low), VL, past);
 }
 
@@ -61,17 +61,17 @@ FC_INLINE void store_tile(const int T, const lanes_mode mode, const vec *sum, co
 FC_INLINE void add_row(const int T, const int KW, const int S, const lanes_mode mode, const int first, const int second,
                        const group_tile *a, const real *x, const real *w, const real *next_w, ivec index, vec *sum) {
   vec weight[5], next[5];
-#pragma GCC unroll 5
+  UNROLL(5)
   for (int u = 0; u < KW; u++) {
     if (first) weight[u] = load(w + a->cols->weight[u]);
     if (second) next[u] = load(next_w + a->cols->weight[u]);
   }
-#pragma GCC unroll 24
+  UNROLL(24)
   for (int j = 0; j < (T - 1) * S + KW; j++, x += a->p->in_pitch) {
     if (j < KW / 2 && j < a->left) continue;
     if (j >= (T - 1) * S + (KW + 1) / 2 && (T - 1) * S + KW - j <= a->right) continue;
     vec v = in_register(lanes_load(mode, x, index, VL));
-#pragma GCC unroll 5
+    UNROLL(5)
     for (int u = 0; u < KW; u++)
       if (j >= u && (j - u) % S == 0 && (j - u) / S < T) {
         if (first) sum[(j - u) / S] += v * weight[u];
@@ -106,7 +106,7 @@ FC_INLINE void add_taps(const int T, const lanes_mode mode, const group_tile *a,
   for (int64_t u = a->col_taps.first; u < a->col_taps.last; u++) {
     vec weight = load_n(w + a->cols->weight[u], n);
     const real *from = x + a->cols->offset[u];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int t = 0; t < T; t++) sum[t] += lanes_load(mode, from + t * step, index, n) * weight;
   }
 }
@@ -120,7 +120,7 @@ FC_INLINE void tile(const int T, const int rows, const int KW, const int S, cons
   for (int64_t vector = 0; vector < g->vectors; vector++) {
     int64_t k = lanes_start(g, vector);
     vec sum[2 * MOST];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int t = 0; t < T * rows; t++) sum[t] = (vec){0};
     for (int64_t i = 0; i < depth; i++) {
       lanes_source from = lanes_find(mode, g, vector, i);

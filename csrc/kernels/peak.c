@@ -12,10 +12,10 @@ fc_status FC(fma_peak)(int64_t parts, int64_t rounds, const void *start, void *s
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t part = 0; part < parts; part++) {
     vec s[CHAINS];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int i = 0; i < CHAINS; i++) s[i] = b + (real)i;
     for (int64_t round = 0; round < rounds; round++) {
-#pragma GCC unroll 12
+      UNROLL(12)
       for (int i = 0; i < CHAINS; i++) s[i] = s[i] * a + b;
     }
     for (int i = 1; i < CHAINS; i++) s[0] += s[i];

@@ -21,6 +21,15 @@
 #define FC_NOINLINE __attribute__((noinline))
 #define FC_HIDDEN __attribute__((visibility("hidden")))
 
+/* Before a loop of at most n rounds, which becomes straight code: arrays that it indexes can then be registers. To
+ * clang gcc's pragma (up to 16 at least) is no more than a hint. */
+#define FC_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define UNROLL(n) FC_PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL(n) FC_PRAGMA(GCC unroll n)
+#endif
+
 #if FC_DOUBLE
 typedef double real;
 typedef int64_t integer; /* as wide as real */
@@ -151,10 +160,10 @@ FC_INLINE vec permute(vec a, ivec index) {
 
 /* VL rows of VL lanes become their transpose: blocks of 1, 2, 4 ... lanes swap across the diagonal. */
 FC_INLINE void transpose(vec *row) {
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int s = 1; s < VL; s *= 2) {
     ivec lane = lane_numbers(), upper = lane + (((lane & s) != 0) & (VL - s)), lower = upper + s;
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < VL; i++) {
       if (i & s) continue;
       vec a = row[i], b = row[i + s];

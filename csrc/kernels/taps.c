@@ -31,7 +31,6 @@ typedef struct {
 /* count neighbours of one grid row, from (n, gy, gx): pointers of every tap to table[t * stride ..]. */
 static FC_NOINLINE tap_span point_run(const tap_product *p, const tap_columns *columns, int64_t n, int64_t gy,
                                       int64_t gx, int64_t count, const real *zero, const real **table, int64_t stride) {
-  int64_t step = p->step_w * p->in.pitch;
   tap_span span = {0, 0};
   for (int64_t t = 0; t < p->taps; t++, table += stride) {
     int64_t h = gy * p->step_h + p->tap[t].h, i = 0;
@@ -40,9 +39,10 @@ static FC_NOINLINE tap_span point_run(const tap_product *p, const tap_columns *c
     if (inside) span.last = t + 1;
     int64_t low = inside ? min_i64(max_i64(columns[t].low - gx, 0), count) : count;
     int64_t high = inside ? max_i64(min_i64(columns[t].high - gx, count), low) : count;
-    const real *first = p->in.data + ((n * p->in.H + h) * p->in.W + gx * p->step_w + p->tap[t].w) * p->in.pitch;
     for (; i < low; i++) table[i] = zero;
-    for (; i < high; i++) table[i] = first + i * step;
+    /* Only of pixels inside: far padding and long steps lead out of what a pointer, or int64, may hold. */
+    int64_t row = (n * p->in.H + h) * p->in.W + p->tap[t].w;
+    for (; i < high; i++) table[i] = p->in.data + (row + (gx + i) * p->step_w) * p->in.pitch;
     for (; i < count; i++) table[i] = zero;
   }
   return span;
@@ -122,7 +122,8 @@ static tap_plan plan_work(const tap_product *p) {
   tap_plan plan = {.pixels = p->in.N * p->GH * p->GW, .panels = panel_count(p->cols)};
   int64_t input = p->in.N * p->in.H * p->in.W * p->weights.depth, weights = p->taps * p->depth * p->cols;
   plan.by_panel = plan.panels > 1 && weights > input + plan.pixels * p->cols;
-  int64_t most = BLOCK_BYTES / (p->in.pitch * p->step_h * p->step_w * (int64_t)sizeof(real));
+  int64_t apart = min_i64(p->step_h, p->in.H) * min_i64(p->step_w, p->in.W); /* input pixels from one grid pixel on */
+  int64_t most = BLOCK_BYTES / (p->in.pitch * apart * (int64_t)sizeof(real));
   if (!plan.by_panel) most = min_i64(most, MOST_PIXELS);
   most = min_i64(most, ceil_div(plan.pixels, plan.by_panel ? ceil_div(LEAST_TASKS, plan.panels) : LEAST_TASKS));
   plan.step = max_i64(1, ceil_div(most, mr)) * mr;

@@ -55,15 +55,15 @@ void FC(to_planes)(const real *x, int64_t count, int64_t depth, int64_t pitch, i
 static void from_planes(const real *planes, int64_t count, int64_t cols, int64_t flat, int64_t step, real *y) {
   for (int64_t i = 0; i < count; i += VL) {
     vec block[VL];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int c = 0; c < VL; c++) block[c] = c < MOST_COLUMNS ? load(planes + c * flat + i) : (vec){0};
     transpose(block);
     real *to = y + i * step;
     if (count - i < VL)
       for (int64_t r = 0; r < count - i; r++) store_part(to + r * step, block[r], cols);
     else
-#pragma GCC unroll 16
-      for (int r = 0; r < VL; r++, to += step) store_part(to, block[r], cols);
+      UNROLL(16)
+    for (int r = 0; r < VL; r++, to += step) store_part(to, block[r], cols);
   }
 }
 

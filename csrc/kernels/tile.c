@@ -22,24 +22,26 @@ static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, re
 FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *const *y, const tile_output *out) {
   if (out->cols < nv * VL || out->kind > FC_RELU) {
     vec spilled[MR_MAX * NV_MAX];
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 3
+    UNROLL(16)
+    for (int i = 0; i < mr; i++) {
+      UNROLL(3)
       for (int j = 0; j < nv; j++) spilled[i * nv + j] = sum[i][j];
+    }
     store_any(mr, nv, spilled, y, out);
     return;
   }
   if (out->accumulate) {
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 3
+    UNROLL(16)
+    for (int i = 0; i < mr; i++) {
+      UNROLL(3)
       for (int j = 0; j < nv; j++) sum[i][j] += load(y[i] + j * VL);
+    }
   }
   vec low = splat(out->kind == FC_RELU ? 0 : -(real)INFINITY);
-#pragma GCC unroll 3
+  UNROLL(3)
   for (int j = 0; j < nv; j++) {
     vec bias = load(out->bias + j * VL);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < mr; i++) {
       vec v = at_least(sum[i][j] + bias, low);
       if (out->stream)
@@ -55,15 +57,15 @@ FC_INLINE void add_depths(const int mr, const int nv, int64_t count, const real 
                           vec (*sum)[NV_MAX]) {
   for (int64_t k = 0; k < count; k++, b += nv * VL) {
     vec bk[NV_MAX];
-#pragma GCC unroll 3
+    UNROLL(3)
     for (int j = 0; j < nv; j++) {
       bk[j] = load(b + j * VL);
       __builtin_prefetch(b + (AHEAD * nv + j) * VL); /* panels larger than L1 come from L2 */
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < mr; i++) {
       vec ak = splat(row[i][k]);
-#pragma GCC unroll 3
+      UNROLL(3)
       for (int j = 0; j < nv; j++) sum[i][j] += ak * bk[j];
     }
   }
@@ -73,23 +75,24 @@ FC_INLINE void add_depths(const int mr, const int nv, int64_t count, const real 
 FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, const real *const *a, int64_t a_tap,
                     int fetch, const real *b, real *const *y, const tile_output *out) {
   vec sum[MR_MAX][NV_MAX];
-#pragma GCC unroll 16
-  for (int i = 0; i < mr; i++)
-#pragma GCC unroll 3
+  UNROLL(16)
+  for (int i = 0; i < mr; i++) {
+    UNROLL(3)
     for (int j = 0; j < nv; j++) sum[i][j] = (vec){0};
+  }
   for (int64_t t = 0; t < taps; t++, a += a_tap) {
     const real *row[MR_MAX];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < mr; i++) row[i] = a[i];
     int64_t k = 0;
     for (; fetch && k + LINE <= depth; k += LINE) {
-#pragma GCC unroll 16
+      UNROLL(16)
       for (int i = 0; i < mr; i++) {
         __builtin_prefetch(a[fetch + i] + k);
       }
       add_depths(mr, nv, LINE, row, b, sum);
       b += LINE * nv * VL;
-#pragma GCC unroll 16
+      UNROLL(16)
       for (int i = 0; i < mr; i++) row[i] += LINE;
     }
     add_depths(mr, nv, depth - k, row, b, sum);
@@ -101,12 +104,12 @@ FC_INLINE void rows(const int mr, const int nv, int64_t taps, int64_t depth, con
 /* sum (mr, nv) += a[0 .. mr) b[0 .. nv * VL) */
 FC_INLINE void rank_one(const int mr, const int nv, const real *a, const real *b, vec (*sum)[NV_MAX]) {
   vec bp[NV_MAX];
-#pragma GCC unroll 3
+  UNROLL(3)
   for (int j = 0; j < nv; j++) bp[j] = load(b + j * VL);
-#pragma GCC unroll 16
+  UNROLL(16)
   for (int i = 0; i < mr; i++) {
     vec ap = splat(a[i]);
-#pragma GCC unroll 3
+    UNROLL(3)
     for (int j = 0; j < nv; j++) sum[i][j] += ap * bp[j];
   }
 }
@@ -117,10 +120,11 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
                      int64_t b_first, int64_t ldb, real *y, int64_t ldy, const tile_output *out) {
   const int small = mr * nv <= 6;
   vec sum[MR_MAX][NV_MAX], odd[MR_MAX][NV_MAX];
-#pragma GCC unroll 16
-  for (int i = 0; i < mr; i++)
-#pragma GCC unroll 3
+  UNROLL(16)
+  for (int i = 0; i < mr; i++) {
+    UNROLL(3)
     for (int j = 0; j < nv; j++) sum[i][j] = odd[i][j] = (vec){0};
+  }
   for (; segments > 0; segments--, s++) {
     const real *a = s->a + a_first, *b = s->b + b_first;
     int64_t p = s->steps;
@@ -131,10 +135,10 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
     for (; p > 0; p--, a += lda, b += ldb) rank_one(mr, nv, a, b, sum);
   }
   real *row[MR_MAX];
-#pragma GCC unroll 16
+  UNROLL(16)
   for (int i = 0; i < mr; i++) {
     row[i] = y + i * ldy;
-#pragma GCC unroll 3
+    UNROLL(3)
     for (int j = 0; small && j < nv; j++) sum[i][j] += odd[i][j];
   }
   store_tile(mr, nv, sum, row, out);

@@ -1,5 +1,7 @@
 /* exp, expm1, log and tanh of a vector, within about 2 ulp, by range reduction and a power series.
- * NaN stays NaN, overflow gives inf, results below the smallest normal number are denormal or 0. */
+ * NaN stays NaN, overflow gives inf, results below the smallest normal number are denormal or 0.
+ * Arithmetic on denormal numbers is slow, so arguments are moved by TINY, which changes none of SMALL or more; below
+ * SMALL exp(x) is 1 anyway, and tanh(x) and expm1(x) are x. */
 #ifndef FC_VMATH_H
 #define FC_VMATH_H
 
@@ -13,6 +15,8 @@ enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023, EXP_TERMS = 14, LOG_TERMS = 11 
 #define EXP_MIN -746.0
 #define EXP_MAX 710.0
 #define SMALLEST_NORMAL 0x1p-1022
+#define SMALL 0x1p-40
+#define TINY 0x1p-100
 #else
 enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127, EXP_TERMS = 8, LOG_TERMS = 6 };
 #define ROUND_MAGIC 0x1.8p23f
@@ -21,6 +25,8 @@ enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127, EXP_TERMS = 8, LOG_TERMS = 6 };
 #define EXP_MIN -104.0f
 #define EXP_MAX 89.0f
 #define SMALLEST_NORMAL 0x1p-126f
+#define SMALL 0x1p-30f
+#define TINY 0x1p-60f
 #endif
 #define LOG2_E 1.442695040888963407
 #define SQRT_HALF 0.7071067811865475244
@@ -53,13 +59,16 @@ FC_INLINE vec vexp_bounded(vec x) {
 
 FC_INLINE vec vexp(vec x) { return vexp_bounded(at_most(x, splat(EXP_MAX))); }
 
-/* exp(x) - 1 for x <= 0 */
-FC_INLINE vec vexpm1_negative(vec x) {
+/* exp(x) - 1 for x <= -SMALL, or nearly so */
+FC_INLINE vec vexpm1_bounded(vec x) {
   ivec n;
   vec p = reduced_expm1(at_least(x, splat(-40)), &n); /* there it is -1 already */
   vec scale = power_of_two(n);
   return scale * p + (scale - 1);
 }
+
+/* exp(x) - 1 for x <= 0, else x */
+FC_INLINE vec vexpm1_negative(vec x) { return blend(x > -SMALL, x, vexpm1_bounded(at_most(x, splat(0)) - TINY)); }
 
 FC_INLINE vec absolute(vec v) { return (vec)((ivec)v & ~(ivec)splat((real)-0.0)); }
 FC_INLINE vec with_sign_of(vec magnitude, vec sign) {
@@ -68,13 +77,13 @@ FC_INLINE vec with_sign_of(vec magnitude, vec sign) {
 }
 
 FC_INLINE vec vtanh(vec x) {
-  vec t = vexpm1_negative(-2 * absolute(x));
-  return with_sign_of(t / (t + 2), x);
+  vec size = absolute(x), t = vexpm1_bounded(-2 * (size + TINY));
+  return blend(size < SMALL, x, with_sign_of(t / (t + 2), x));
 }
 
 /* 1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows */
 FC_INLINE vec vsigmoid(vec x) {
-  vec e = vexp_bounded(-absolute(x));
+  vec e = vexp_bounded(-TINY - absolute(x));
   return blend(x < 0, e, splat(1)) / (e + 1);
 }
 

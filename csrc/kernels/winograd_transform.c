@@ -17,7 +17,7 @@ FC_INLINE int pairs_of(const int points) { return (points - 2) / 2; }
 /* Coefficient of x^2k in the product of (x^2 - p^2) over all pairs but one (-1: over all). */
 FC_INLINE double coefficient(const int points, const int without, const int k) {
   double c[4] = {1, 0, 0, 0};
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int pair = 0; pair < pairs_of(points); pair++) {
     double square = point(points, pair) * point(points, pair);
     if (pair == without) continue;
@@ -33,7 +33,7 @@ FC_INLINE double coefficient(const int points, const int without, const int k) {
 FC_INLINE double scale(const int points, const int pair) {
   if (pair < 0) return 1 / coefficient(points, -1, 0);
   double square = point(points, pair) * point(points, pair), product = 2 * square;
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int other = 0; other < pairs_of(points); other++)
     if (other != pair) product *= square - point(points, other) * point(points, other);
   return 1 / product;
@@ -42,7 +42,7 @@ FC_INLINE double scale(const int points, const int pair) {
 /* p^k, or scale * p^k */
 FC_INLINE double power(const int points, const int scaled, const int pair, const int k) {
   double value = scaled ? scale(points, pair) : 1;
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int i = 0; i < k; i++) value *= point(points, pair);
   return value;
 }
@@ -51,7 +51,7 @@ FC_INLINE double power(const int points, const int scaled, const int pair, const
 FC_INLINE void reduce(const int points, const vec *in, int step, vec *out, int out_step) {
   const int pairs = pairs_of(points);
   vec zero = in[2 * pairs * step], infinity = in[(2 * pairs + 1) * step];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int k = 0; k < pairs; k++) {
     vec c = splat((real)coefficient(points, -1, k));
     zero += c * in[2 * k * step];
@@ -59,10 +59,10 @@ FC_INLINE void reduce(const int points, const vec *in, int step, vec *out, int o
   }
   out[0] = zero;
   out[(points - 1) * out_step] = infinity;
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int pair = 0; pair < pairs; pair++) {
     vec even = in[2 * pairs * step], odd = in[(2 * pairs - 1) * step];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int k = 0; k < pairs - 1; k++) {
       vec c = splat((real)coefficient(points, pair, k));
       even += c * in[(2 * k + 2) * step];
@@ -79,11 +79,11 @@ FC_INLINE void evaluate(const int points, const int n, const int scaled, const v
                         int out_step) {
   out[0] = scaled ? splat((real)scale(points, -1)) * in[0] : in[0];
   out[(points - 1) * out_step] = in[(n - 1) * step];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int pair = 0; pair < pairs_of(points); pair++) {
     vec even = splat((real)power(points, scaled, pair, 0)) * in[0];
     vec odd = splat((real)power(points, scaled, pair, 1)) * in[step];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int k = 2; k < n; k++) {
       vec c = splat((real)power(points, scaled, pair, k));
       if (k % 2)
@@ -101,17 +101,17 @@ FC_INLINE void interpolate(const int points, const int n, const int scaled, cons
                            int out_step) {
   vec sum[POINTS_MAX];
   sum[0] = scaled ? splat((real)scale(points, -1)) * in[0] : in[0];
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int k = 1; k < n; k++) sum[k] = (vec){0};
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int pair = 0; pair < pairs_of(points); pair++) {
     vec plus = in[(1 + 2 * pair) * step], minus = in[(2 + 2 * pair) * step];
     vec even = plus + minus, odd = plus - minus;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int k = 0; k < n; k++) sum[k] += splat((real)power(points, scaled, pair, k)) * (k % 2 ? odd : even);
   }
   sum[n - 1] += in[(points - 1) * step];
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int k = 0; k < n; k++) out[k * out_step] = sum[k];
 }
 
@@ -136,9 +136,9 @@ FC_INLINE void gather(const int points, const int size, const winograd *p, int64
     point_pixels(p, n, ty * p->m - p->top, tx * p->m - p->left, size, zero, pixel);
     for (int64_t c = 0; c < p->C; c += VL) {
       int64_t lanes = min_i64(p->C - c, VL);
-#pragma GCC unroll 8
+      UNROLL(8)
       for (int j = 0; j < size; j++) {
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < size; i++) column[i] = load_n(pixel[i * size + j] + c, lanes);
         if (size == points)
           reduce(points, column, 1, half + j, size);
@@ -146,13 +146,13 @@ FC_INLINE void gather(const int points, const int size, const winograd *p, int64
           evaluate(points, size, 0, column, 1, half + j, size);
       }
       real *at = to->data + t * to->pitch + c;
-#pragma GCC unroll 8
+      UNROLL(8)
       for (int i = 0; i < points; i++) {
         if (size == points)
           reduce(points, half + i * size, 1, row, 1);
         else
           evaluate(points, size, 0, half + i * size, 1, row, 1);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int j = 0; j < points; j++, at += to->plane) store(at, row[j]);
       }
     }
@@ -189,7 +189,7 @@ static FC_NOINLINE void fetch_filters(const winograd *p, const real *w, int64_t 
 FC_INLINE void prefetch_filters(const winograd *p, const int r, const real *w, int64_t c, int64_t start, int width,
                                 int64_t i) {
   const real *at = w + (p->flipped ? (start + i) * p->C + c : (c + i / width) * p->K + start + i % width * VL);
-#pragma GCC unroll 25
+  UNROLL(25)
   for (int t = 0; t < r * r; t++) __builtin_prefetch(at + t * p->C * p->K, 0, 2);
 }
 
@@ -204,17 +204,17 @@ FC_INLINE void filter(const int points, const int r, const winograd *p, const re
     fetch_filters(p, w, c + first, filters, start, width, taps, PLANE);
     for (int64_t i = 0; i < filters * width; i++, u += VL) {
       prefetch_filters(p, r, w, c + first + FILTERS, start, width, i);
-#pragma GCC unroll 8
+      UNROLL(8)
       for (int kw = 0; kw < r; kw++) {
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int kh = 0; kh < r; kh++) column[kh] = load(taps + (kh * r + kw) * PLANE + i * VL);
         evaluate(points, r, 1, column, 1, half + kw, r);
       }
       real *to = u;
-#pragma GCC unroll 8
+      UNROLL(8)
       for (int k = 0; k < points; k++) {
         evaluate(points, r, 1, half + k * r, 1, row, 1);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int l = 0; l < points; l++, to += plane) store(to, row[l]);
       }
     }
@@ -225,13 +225,13 @@ FC_INLINE void filter(const int points, const int r, const winograd *p, const re
 FC_INLINE void interpolate_tile(const int points, const int n, const int scaled, const real *at, int64_t plane,
                                 vec *tile) {
   vec half[POINTS_MAX * POINTS_MAX], row[POINTS_MAX];
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int i = 0; i < points; i++) {
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int j = 0; j < points; j++, at += plane) row[j] = load(at);
     interpolate(points, n, scaled, row, 1, half + i * n, 1);
   }
-#pragma GCC unroll 8
+  UNROLL(8)
   for (int j = 0; j < n; j++) interpolate(points, n, scaled, half + j, n, tile + j, n);
 }
 
