@@ -213,9 +213,10 @@ def test_reduce_lr_on_plateau_is_keras():
 
 def test_learning_rate_scheduler():
     scheduler = callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch < 2 else 0.0)
-    history = _fit(_model(optimizers.SGD(0.2)), scheduler, epochs=4)
+    model = _model(optimizers.SGD(0.2))
+    history = _fit(model, scheduler, epochs=4)
     assert history.history["learning_rate"] == [0.1, 0.05, 0.0, 0.0]
-    assert history.history["loss"][3] == pytest.approx(history.model.evaluate(X, Y, verbose=0)[0])  # nothing moved
+    assert history.history["loss"][3] == pytest.approx(model.evaluate(X, Y, verbose=0)[0])  # nothing moved
     with pytest.raises(ValueError, match="learning_rate"):
         _fit(_model(), callbacks.LearningRateScheduler(lambda epoch, rate: -1.0), epochs=1)
 
@@ -282,7 +283,8 @@ def test_csv_logger_closes_its_file_after_ctrl_c(tmp_path):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    _fit(_model(), logger, callbacks.LambdaCallback(on_epoch_begin=interrupt), epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(_model(), logger, callbacks.LambdaCallback(on_epoch_begin=interrupt), epochs=3)
     assert logger._file is None
     assert (tmp_path / "log.csv").read_text().startswith("epoch;loss;mae")
 

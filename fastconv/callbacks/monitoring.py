@@ -174,6 +174,7 @@ class ModelCheckpoint(Monitor):
 
     Raises:
         FileNotFoundError: at the start of ``fit``: the folder of ``filepath`` does not exist.
+        OSError: there, too: ``filepath`` ends in a slash, or is no regular file but a folder or a device.
     """
 
     def __init__(
@@ -196,6 +197,9 @@ class ModelCheckpoint(Monitor):
         self._epoch, self._batches = 0, 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        from ..models.atomic import check_target  # models import callbacks
+
+        check_target(self.filepath)  # with something to fill in there is nothing of that name yet: only a slash is seen
         folder = os.path.dirname(self.filepath)
         if "{" not in folder and not os.path.isdir(folder or os.curdir):  # else it is known when the name is filled in
             raise FileNotFoundError(

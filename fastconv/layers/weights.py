@@ -2,18 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import config, initializers, random, regularizers
-from .parameter import Parameter
+from .parameter import ALIGNMENT, Parameter
 
 if TYPE_CHECKING:
     from .base import Layer
 
 FLOAT_TYPES = ("float32", "float64")
+_TRIAL_VALUES = 2**26  # 256 MB in float32, an image of 8192 x 8192 pixels
+_UNKNOWN_SIZE = 48  # no less than what stands in for an unknown size in a trial run
+
+_room: ContextVar[_Room | None] = ContextVar("room", default=None)
+
+
+@contextlib.contextmanager
+def to_be_loaded(file_size: int) -> Iterator[None]:
+    """Within, a model is built only to be filled from a file, which may be hostile: 1 KB describes a model of any size.
+
+    fastconv's own layers do not draw their weights but begin with zeros. Layers of a user's own run their initializers
+    as ever, as they may look at the values. All weights together may not be larger than the file, give or take a
+    little, nor may a run over zeros take a huge sample (see :func:`check_trial_run`).
+
+    Args:
+        file_size: in bytes.
+    """
+    token = _room.set(_Room(file_size))
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+class _Room:
+    """How much memory the weights of a model that is being loaded may take."""
+
+    SPARE = 2**20  # bytes; within these, names and shapes are compared later, and the message says which one is wrong
+
+    def __init__(self, file_size: int) -> None:
+        self.file_size = file_size
+        self.left = file_size + self.SPARE
+
+    def take(self, name: str, shape: Sequence[int], dtype: str) -> None:
+        """Raise ValueError if a weight is more than what is left."""
+        self.left -= math.prod(map(int, shape)) * np.dtype(dtype).itemsize
+        if self.left < 0:
+            raise ValueError(
+                f'with the weight "{name}" of shape {tuple(shape)} the model has more weights than the file, '
+                f"which has {self.file_size:,} bytes"
+            )
+
+
+def check_trial_run(label: str, shapes: Sequence[Sequence[int | None]]) -> None:
+    """Raise ValueError if, for a file, a layer would have to run over a huge sample to find its output's shape.
+
+    Args:
+        label: of the layer.
+        shapes: of its inputs, the batch first.
+    """
+    size = sum(math.prod(size or _UNKNOWN_SIZE for size in shape[1:]) for shape in shapes)
+    if _room.get() is not None and size > _TRIAL_VALUES:
+        listed = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise ValueError(
+            f"{label} would have to run over {size:,} zeros (input shape {listed}) to find its output's shape: "
+            "define compute_output_shape in its class"
+        )
 
 
 class WeightOwner:
@@ -65,12 +125,17 @@ class WeightOwner:
         if any(name == p.name for p in self._trainable_parameters + self._state_parameters):
             raise ValueError(f'there is already a weight "{name}"')
         start = initializers.get(initializer)
+        room = _room.get()
+        if room is not None:
+            room.take(name, shape, dtype or self.dtype)
+            if type(self).__module__.startswith(f"{__package__}."):
+                start = _Undrawn()
         value = np.asarray(start(tuple(shape), dtype or self.dtype))
         if value.shape != tuple(shape):
             raise ValueError(f'the initializer of "{name}" gave shape {value.shape} in place of {tuple(shape)}')
         value = value.astype(dtype or self.dtype, copy=False)
         # Our initializers return new arrays, which need no copy: a large layer's weights are allocated once.
-        fresh = type(start).__module__ == initializers.__name__
+        fresh = type(start).__module__ in (initializers.__name__, __name__)
         parameter = Parameter(name, value, trainable and self._trainable, regularizers.get(regularizer), adopt=fresh)
         (self._trainable_parameters if trainable else self._state_parameters).append(parameter)
         return parameter
@@ -155,3 +220,14 @@ class WeightOwner:
         if not self.built:
             raise ValueError(f"{self.label} is not built: call it on an Input or on data, or call build(input_shape)")
         return sum(p.size for p in self.parameters)
+
+
+class _Undrawn(initializers.Initializer):
+    """Zeros at the start of a cache line, so that a parameter keeps them; memory that is not written costs nothing."""
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        buffer = np.zeros(size + ALIGNMENT, np.uint8)
+        start = -buffer.ctypes.data % ALIGNMENT
+        return buffer[start : start + size].view(kind).reshape(tuple(shape))

@@ -7,40 +7,41 @@ so the double slash tells them apart.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import losses, metrics, optimizers
 from ..errors import CheckpointError
+from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
+from .atomic import Path
+from .tensor_file import Spec, TensorFile, open_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from ..layers.parameter import Parameter
     from .model import Model
 
-Path = str | os.PathLike[str]
-
 _OPTIMIZER, _RANDOM_STATE = "optimizer//", "random_state//"
-_DTYPES = {"F32": "float32", "F64": "float64", "U64": "uint64"}
 _VERSION = "1"
+_MOST_CALLS = 100_000  # a few seconds' work to find all shapes
 
 
 def save_weights(model: Model, path: Path) -> None:
     """Write a model's weights; see :meth:`Model.save_weights`."""
-    _write(path, _weights_of(model), {"format": "fastconv weights", "version": _VERSION})
+    write_tensors(path, _weights_of(model), {"format": "fastconv weights", "version": _VERSION})
 
 
 def load_weights(model: Model, path: Path) -> None:
     """Read a model's weights; see :meth:`Model.load_weights`."""
     model.graph  # raises if the model is not built  # noqa: B018
-    _, tensors = _read(path)
-    _assign_weights(model, {key: value for key, value in tensors.items() if "//" not in key}, path)
+    with open_tensors(path) as file:
+        parameters = _check_weights(model, file)
+        values = {key: file.read(key) for key in parameters}  # all, before anything changes
+    for key, parameter in parameters.items():
+        parameter.assign(values[key])
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -64,7 +65,7 @@ def save_model(model: Model, path: Path) -> None:
         "model": _to_json(serialize(model)),
         "training": _to_json(training),
     }
-    _write(path, tensors, metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def load_model(path: Path, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -80,34 +81,46 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None = None, comp
 
     Raises:
         CheckpointError: a damaged or foreign file, or a class that is not known.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is no regular file.
     """
-    metadata, tensors = _read(path)
-    if metadata.get("format") != "fastconv model" or metadata.get("version") != _VERSION:
-        raise CheckpointError(
-            f"{os.fspath(path)} was not written by model.save of this version (it says: format "
-            f"{metadata.get('format')!r}, version {metadata.get('version')!r}); load_weights reads weight files"
-        )
-    with custom_object_scope(custom_objects):
-        try:
-            model = _build(json.loads(metadata["model"]))
-            training = json.loads(metadata["training"])
-            if compile and training["compile"] is not None:
-                _compile(model, training)
-            model.epoch, model.shuffle_seed = int(training["epoch"]), training["shuffle_seed"]
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
-            raise CheckpointError(f"{os.fspath(path)}: cannot rebuild the model: {error}") from error
-    _assign_weights(model, {key: value for key, value in tensors.items() if "//" not in key}, path)
-    if model.optimizer is not None:
-        _assign_slots(model, tensors, path)
-    _assign_random_states(model, tensors, path)
+    with open_tensors(path) as file:
+        if file.metadata.get("format") != "fastconv model" or file.metadata.get("version") != _VERSION:
+            raise CheckpointError(
+                f"{file.name} was not written by model.save of this version (it says: format "
+                f"{file.metadata.get('format')!r}, version {file.metadata.get('version')!r}); load_weights reads "
+                "weight files"
+            )
+        with custom_object_scope(custom_objects):
+            model = _rebuild(file, compile)
+        for key, parameter in _check_weights(model, file).items():
+            parameter.assign(file.read(key))
+        if model.optimizer is not None:
+            _assign_slots(model, file)
+        _assign_random_states(model, file)
+    return model
+
+
+def _rebuild(file: TensorFile, compile: bool) -> Any:
+    """Return the model that a file describes, its weights still to be read."""
+    try:
+        with to_be_loaded(file.size):
+            model = _build(json.loads(file.metadata["model"]))
+        training = json.loads(file.metadata["training"])
+        if compile and training["compile"] is not None:
+            _compile(model, training)
+        model.epoch, model.shuffle_seed = int(training["epoch"]), training["shuffle_seed"]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        raise CheckpointError(f"{file.name}: cannot rebuild the model: {error}") from error
     return model
 
 
 def _build(description: Any) -> Any:
-    from .architecture import deserialize_layer
+    from .architecture import count_calls, deserialize_layer
     from .model import Model
 
+    calls = count_calls(description)
+    if calls > _MOST_CALLS:
+        raise ValueError(f"its models within models come to {calls:,} calls of layers, above {_MOST_CALLS:,}")
     model = deserialize_layer(description)
     if not isinstance(model, Model):
         raise TypeError(f"the file describes a {type(model).__name__}, not a model")
@@ -159,113 +172,64 @@ def _weights_of(model: Model) -> dict[str, np.ndarray]:
     return {key: parameter.value for key, parameter in model.named_parameters()}
 
 
-def _write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write beside the target, sync, then rename: a reader sees the old file or the new one, whole."""
-    from safetensors.numpy import save_file
-
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # what the umask gives; the library's own is 0600
-        save_file({key: np.ascontiguousarray(array) for key, array in tensors.items()}, temporary, metadata)
-        os.chmod(temporary, stat.S_IMODE(mode))
-        _sync(temporary)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if _is_safetensors_error(error):
-            raise OSError(f"cannot write {target}: {error}") from error
-        raise
-    _sync(folder)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return metadata and arrays of a safetensors file, whose header the library checks before anything is read."""
-    from safetensors import safe_open
-
-    name = os.fspath(path)
-    with open(name, "rb"):
-        pass  # a missing or forbidden file is an OSError, not a damaged checkpoint
-    tensors = {}
-    try:
-        with safe_open(name, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            for key in file.keys():  # noqa: SIM118
-                dtype = file.get_slice(key).get_dtype()
-                if dtype not in _DTYPES:
-                    raise CheckpointError(f"{name}: {key!r} has dtype {dtype}; only float32 and float64 can be loaded")
-                tensors[key] = file.get_tensor(key)
-    except Exception as error:
-        if not _is_safetensors_error(error):
-            raise
-        raise CheckpointError(f"{name} is not a readable safetensors file: {error}") from error
-    return metadata, tensors
-
-
-def _is_safetensors_error(error: BaseException) -> bool:
-    from safetensors import SafetensorError
-
-    return isinstance(error, SafetensorError)
-
-
-def _assign_weights(model: Model, tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    """Set all weights, or raise and change none."""
+def _check_weights(model: Model, file: TensorFile) -> dict[str, Parameter]:
+    """Return the model's weights by their keys in the file, which has an array of the right shape for each."""
     parameters = dict(model.named_parameters())
-    problems = _mismatches({key: (p.shape, p.dtype) for key, p in parameters.items()}, tensors)
+    given = {key: spec for key, spec in file.specs.items() if "//" not in key}
+    problems = _mismatches(_specs(parameters.items()), given)
     if problems:
-        raise CheckpointError(f"{os.fspath(path)} does not fit the model, which is unchanged: {'; '.join(problems)}")
-    for key, parameter in parameters.items():
-        parameter.assign(tensors[key])
+        raise CheckpointError(f"{file.name} does not fit the model, which is unchanged: {'; '.join(problems)}")
+    return parameters
 
 
-def _assign_slots(model: Model, tensors: Mapping[str, np.ndarray], path: Path) -> None:
+def _assign_slots(model: Model, file: TensorFile) -> None:
     """Set the optimizer's arrays; a parameter that was never trained has none."""
     optimizer = model.optimizer
     if optimizer is None:
         return
-    given = {key[len(_OPTIMIZER) :]: value for key, value in tensors.items() if key.startswith(_OPTIMIZER)}
-    expected: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-    for key, parameter in model.named_parameters():
-        keys = [f"{key}/{name}" for name in optimizer.slot_names()]
-        if keys and keys[0] in given:
-            expected.update((slot, (parameter.shape, parameter.dtype)) for slot in keys)
-            optimizer.slots[parameter] = [given[slot].copy() for slot in keys if slot in given]
-    problems = _mismatches(expected, given)
+    names = optimizer.slot_names()
+    trained = {
+        key: parameter
+        for key, parameter in model.named_parameters()
+        if names and f"{_OPTIMIZER}{key}/{names[0]}" in file.specs
+    }
+    expected = _specs((f"{key}/{name}", parameter) for key, parameter in trained.items() for name in names)
+    problems = _mismatches(expected, _below(_OPTIMIZER, file))
     if problems:
-        raise CheckpointError(f"{os.fspath(path)}: optimizer state: {'; '.join(problems)}")
+        raise CheckpointError(f"{file.name}: optimizer state: {'; '.join(problems)}")
+    for key, parameter in trained.items():
+        optimizer.slots[parameter] = [file.read(f"{_OPTIMIZER}{key}/{name}") for name in names]
 
 
-def _assign_random_states(model: Model, tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    given = {key[len(_RANDOM_STATE) :]: value for key, value in tensors.items() if key.startswith(_RANDOM_STATE)}
+def _assign_random_states(model: Model, file: TensorFile) -> None:
     states = {key: layer.random_state for key, layer in model.named_layers() if layer.random_state is not None}
-    problems = _mismatches({key: (state.shape, state.dtype) for key, state in states.items()}, given)
+    problems = _mismatches(_specs(states.items()), _below(_RANDOM_STATE, file))
     if problems:
-        raise CheckpointError(f"{os.fspath(path)}: random states: {'; '.join(problems)}")
+        raise CheckpointError(f"{file.name}: random states: {'; '.join(problems)}")
     for key, state in states.items():
-        state[...] = given[key]
+        state[...] = file.read(_RANDOM_STATE + key)
 
 
-def _mismatches(expected: Mapping[str, tuple[tuple[int, ...], np.dtype]], given: Mapping[str, np.ndarray]) -> list[str]:
+def _specs(named: Iterable[tuple[str, Parameter | np.ndarray]]) -> dict[str, Spec]:
+    return {key: (array.shape, array.dtype) for key, array in named}
+
+
+def _below(prefix: str, file: TensorFile) -> dict[str, Spec]:
+    return {key[len(prefix) :]: spec for key, spec in file.specs.items() if key.startswith(prefix)}
+
+
+def _mismatches(expected: Mapping[str, Spec], given: Mapping[str, Spec]) -> list[str]:
+    """Say what is missing, too much or different, in the words of a user who looks for the file's fault."""
     problems = []
     missing, extra = [k for k in expected if k not in given], [k for k in given if k not in expected]
     if missing:
         problems.append(f"missing: {', '.join(missing)}")
     if extra:
         problems.append(f"not in the model: {', '.join(extra)}")
-    for key, (shape, dtype) in expected.items():
-        if key in given and given[key].shape != shape:
-            problems.append(f"{key} has shape {given[key].shape} in the file, {shape} in the model")
-        elif key in given and given[key].dtype != dtype:
-            problems.append(f"{key} is {given[key].dtype} in the file, {dtype} in the model")
+    for key in (key for key in expected if key in given):  # in the model's order
+        (shape, dtype), (given_shape, given_dtype) = expected[key], given[key]
+        if given_shape != shape:
+            problems.append(f"{key} has shape {given_shape} in the file, {shape} in the model")
+        elif given_dtype != dtype:
+            problems.append(f"{key} is {given_dtype} in the file, {dtype} in the model")
     return problems
