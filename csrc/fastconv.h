@@ -159,5 +159,6 @@ void *fc_alloc(size_t bytes); /* NULL when there is no memory */
 void fc_free(void *block);
 void fc_pool_trim(void);
 void fc_pool_usage(size_t *in_use, size_t *pooled);
+size_t fc_pool_fresh(void); /* bytes ever taken from the system */
 
 #endif

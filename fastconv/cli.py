@@ -97,32 +97,39 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     """Print class, WordNet id, name and probability of the best classes; 1 for a file that is of no use."""
-    import numpy as np
-
     from . import applications
-    from .applications.imagenet import network_of, preprocess_input
-    from .preprocessing import load_image
 
     try:
-        network = network_of(arguments.model)
-        pictures = [load_image(path) for path in arguments.images]
-        model = network.function(weights=arguments.weights)
-        _check_classifier(network, model)
-    except (OSError, ValueError) as error:
+        best = _best_classes(arguments)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
         return _failed("predict", error)
-    batch = np.stack([_fitted(picture, network) for picture in pictures])
-    if arguments.scaling == "auto":
-        batch = applications.preprocessing_of(network.name, _weights_from(network, arguments.weights))(batch)
-    else:
-        batch = preprocess_input(batch, arguments.scaling)
     numbers = {wordnet_id: number for number, (wordnet_id, _) in enumerate(applications.class_names())}
-    best = applications.decode_predictions(model.predict(batch, verbose=0), top=arguments.top)
     for path, classes in zip(arguments.images, best, strict=True):
         if len(best) > 1:
             print(f"{path}:")
         for wordnet_id, name, probability in classes:
             print(f"{numbers[wordnet_id]:4d}  {wordnet_id}  {name}  {probability:.4f}")
     return 0
+
+
+def _best_classes(arguments: argparse.Namespace) -> list[list[tuple[str, str, float]]]:
+    """Of each picture WordNet id, name and probability of the classes asked for, the best first."""
+    import numpy as np
+
+    from . import applications
+    from .applications.imagenet import network_of, preprocess_input
+    from .preprocessing import load_image
+
+    network = network_of(arguments.model)
+    # Of every picture only the crop is kept; and what is wrong with one is said before the network is built.
+    batch = np.stack([_fitted(load_image(path), network) for path in arguments.images])
+    model = network.function(weights=arguments.weights)
+    _check_classifier(network, model)
+    if arguments.scaling == "auto":
+        batch = applications.preprocessing_of(network.name, _weights_from(network, arguments.weights))(batch)
+    else:
+        batch = preprocess_input(batch, arguments.scaling)
+    return applications.decode_predictions(model.predict(batch, verbose=0), top=arguments.top)
 
 
 def _check_classifier(network: Network, model: Model) -> None:
@@ -170,7 +177,7 @@ def _failed(command: str, error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
-        text = str(error)
+        text = str(error) or type(error).__name__  # as of a bare MemoryError
     print(f"fastconv {command}: {' '.join(text.split())}", file=sys.stderr)
     return 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,48 @@ def isa() -> str:
     return _kernels.isa()
 
 
-def _quota(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Whole CPUs that the container's quota allows (cgroup v2, then v1), or None without a quota."""
+def _quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Whole CPUs that the process's cgroup and those above it allow (v2 and v1), or None without a quota."""
+    quotas = [quota for folder in _cgroups(root, membership) if (quota := _quota_of(folder)) is not None]
+    return max(1, math.ceil(min(quotas))) if quotas else None
+
+
+def _cgroups(root: Path, membership: Path) -> Iterator[Path]:
+    """The folders that may hold a quota.
+
+    Lines of ``/proc/self/cgroup`` are ``number:controllers:/path``, ``0::/path`` in v2. In a container the path may be
+    one of the host, of which the container's root is all that can be seen.
+    """
+    yield from (root, root / "cpu")
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        lines = membership.read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not controllers:
+            top = root
+        elif "cpu" in controllers.split(","):
+            top = root / "cpu"  # where this is not the folder, as of "cpu,cpuacct", it is a link to it
+        else:
+            continue
+        parts = path.strip("/").split("/")
+        if ".." not in parts:  # a cgroup outside the container
+            yield from (top.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1))
+
+
+def _quota_of(folder: Path) -> float | None:
+    """CPUs that one cgroup allows."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        except (OSError, ValueError):
             return None
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None  # "max" or -1: no limit
-    return max(1, math.ceil(int(quota) / int(period)))
+    return int(quota) / int(period)
 
 
 def _default_threads() -> tuple[int, str]:

@@ -246,3 +246,79 @@ def test_gradient_of_another_shape(name: str) -> None:
     for shape in [(2, 3, 3, 3), (1, 1, 1, 1), (2, 1)]:
         with pytest.raises(ValueError, match=r"\(.*\(|axes, got shape|\d filters are not divisible by groups"):
             WRONG_DY[name](np.zeros(shape, np.float32))
+
+
+HYPER = {"learning_rate": 0.1, "weight_decay": 0.0, "scale": 1.0, "momentum": 0.9, "nesterov": 0.0, "step": 1}
+HYPER |= {"rho": 0.9, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
+
+
+def optimizer_step(kind: Any = "sgd", **changed: Any) -> None:
+    """One step of sgd with momentum on one parameter, with some of its arguments replaced."""
+    arguments: dict[str, Any] = {"values": [VECTOR.copy()], "grads": [VECTOR], "states": [[VECTOR.copy()]]}
+    ops.optimizer_step(kind, *(arguments | {"hyper": HYPER} | changed).values())
+
+
+def without(left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in HYPER.items() if name != left_out}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": ["sgd"]}, "kind must be a string, got list"),
+        ({"values": VECTOR}, "values must be a list of arrays, got ndarray"),
+        ({"values": None}, "values must be a list of arrays, got NoneType"),
+        ({"values": "x"}, "values must be a list of arrays, got str"),
+        ({"values": [[0.0, 0.0]]}, "values must be a list of arrays, got list in it"),
+        ({"values": [None]}, "values must be a list of arrays, got NoneType in it"),
+        ({"values": [3.0]}, "values must be a list of arrays, got float in it"),
+        ({"values": ["x"]}, "values must be a list of arrays, got str in it"),
+        ({"values": [LABELS]}, "value is int64"),
+        ({"grads": 3.0}, "grads must be a list of arrays, got float"),
+        ({"grads": [None]}, "grad must be float32 or float64, got object"),
+        ({"grads": ["x"]}, "grad must be float32 or float64, got <U1"),
+        ({"grads": [[0.0] * 6]}, "grad is float64 but the first array is float32"),
+        ({"states": None}, "states must be a list of lists of arrays, got NoneType"),
+        ({"states": [None]}, "states must be a list of lists of arrays, got NoneType in it"),
+        ({"states": [VECTOR[np.newaxis]]}, "states must be a list of lists of arrays, got ndarray in it"),
+        ({"states": ["x"]}, "states must be a list of lists of arrays, got str in it"),
+        ({"states": [[0.0]]}, "states must be a list of lists of arrays, got float in it"),
+        ({"states": [[LABELS]]}, "state is int64"),
+        ({"hyper": None}, "hyper must be a dict of numbers, got NoneType"),
+        ({"hyper": [0.1]}, "hyper must be a dict of numbers, got list"),
+        ({"hyper": HYPER | {"momentum": "0.9"}}, r"hyper\['momentum'\] must be a number, got '0.9' \(str\)"),
+        ({"hyper": HYPER | {"scale": None}}, r"hyper\['scale'\] must be a number, got None \(NoneType\)"),
+    ],
+)
+def test_an_optimizer_step_of_other_things(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}"):
+        optimizer_step(**changed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "slots", "needed"),
+    [
+        ("sgd", 0, []),
+        ("sgd", 1, ["momentum", "nesterov"]),
+        ("rmsprop", 1, ["rho", "epsilon"]),
+        ("rmsprop", 2, ["rho", "epsilon", "momentum"]),
+        ("adam", 2, ["beta_1", "beta_2", "epsilon", "step"]),
+        ("adamw", 2, ["beta_1", "beta_2", "epsilon", "step"]),
+        ("adagrad", 1, ["epsilon"]),
+    ],
+)
+def test_an_optimizer_step_lacks_a_number(kind: str, slots: int, needed: list[str]) -> None:
+    """Nothing is updated with a number that nobody gave."""
+    for name in ("learning_rate", "weight_decay", "scale", *needed):
+        value, states = np.ones(6, np.float32), [np.ones(6, np.float32) for _ in range(slots)]
+        with pytest.raises(ValueError, match=f"^hyper lacks '{name}', which {kind} needs; it has "):
+            optimizer_step(kind, values=[value], states=[states], hyper=without(name))
+        assert all((array == 1).all() for array in (value, *states))
+    enough = {name: HYPER[name] for name in ("learning_rate", "weight_decay", "scale", *needed)}
+    optimizer_step(kind, states=[[VECTOR.copy() for _ in range(slots)]], hyper=enough)
+    optimizer_step(kind, values=[], grads=[], states=[], hyper={})
+
+
+def test_the_first_step_of_an_optimizer_is_1() -> None:
+    with pytest.raises(ValueError, match=r"hyper\['step'\] must be at least 1, got 0"):
+        optimizer_step("adam", states=[[VECTOR.copy(), VECTOR.copy()]], hyper=HYPER | {"step": 0})

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..errors import DatasetError, did_you_mean
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+_MAX_BYTES = 600 << 20  # of a file; the largest, VGG19's, has 575 million
 _KERNELS = "_weights_tf_dim_ordering_tf_kernels"
 
 # Folder on the server, MD5 with and without the classifier.
@@ -113,14 +114,17 @@ def _fetch(file: PublishedFile) -> Path:
             return local
     import pooch  # slow to import, and needed only for files that are not at hand
 
+    from ..datasets._download import download
+    from ..datasets._files import why_not
+
     cache = Path(pooch.os_cache("fastconv")) / "weights"
     md5 = None if file.md5 is None else f"md5:{file.md5}"
     try:
-        return Path(pooch.retrieve(file.url, md5, fname=file.name, path=cache, progressbar=True))
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-        reason = "wrong MD5" if isinstance(error, ValueError) else type(error).__name__
+        return download(file.url, md5, file.name, cache, _MAX_BYTES)
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{file.name} is not on this machine and could not be downloaded from {file.url} ({reason}). "
+            f"{file.name} is not on this machine and could not be downloaded from {file.url} "
+            f"({why_not(error, 'MD5')}). "
             f"Put the file at {_wanted_place(file.name)} and try again; weights=None starts from random weights."
         ) from error
 

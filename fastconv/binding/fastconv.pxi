@@ -150,6 +150,7 @@ cdef extern from "fastconv.h" nogil:
     void fc_free(void *block)
     void fc_pool_trim()
     void fc_pool_usage(size_t *in_use, size_t *pooled)
+    size_t fc_pool_fresh()
 
 
 cdef inline fc_dtype dtype_of(cnp.ndarray array):

@@ -54,6 +54,11 @@ def pool_usage():
     return in_use, pooled
 
 
+def pool_fresh():
+    """Bytes that the pool has taken from the system so far: all of its blocks, gone ones included."""
+    return fc_pool_fresh()
+
+
 def pool_trim():
     """Give every waiting block back to the system."""
     fc_pool_trim()

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ..errors import DatasetError
+from ._download import download
 
 OFFLINE_HINT = "fastconv.datasets.mnist_mini needs no file: its 6,000 digits are part of the package."
 
@@ -19,11 +20,11 @@ def find_local(dataset: str, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def fetch(dataset: str, name: str, urls: tuple[str, ...], sha256: str) -> Path:
+def fetch(dataset: str, name: str, urls: tuple[str, ...], sha256: str, max_bytes: int = 1 << 30) -> Path:
     """Path of one original file of a data set.
 
     A file under `$FASTCONV_DATA` is taken as it is. A file in the cache must have the given SHA-256; otherwise it is
-    downloaded from the first of `urls` that delivers it.
+    downloaded from the first of `urls` that delivers it, in at most `max_bytes`.
 
     Raises:
         DatasetError: the file is not here and could not be downloaded; the message says where to put it.
@@ -38,15 +39,22 @@ def fetch(dataset: str, name: str, urls: tuple[str, ...], sha256: str) -> Path:
     last_error: Exception | None = None
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache, progressbar=True))
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-            reason = "wrong SHA-256" if isinstance(error, ValueError) else type(error).__name__
-            reasons.append(f"{url} ({reason})")
+            return download(url, f"sha256:{sha256}", name, cache, max_bytes)
+        except (OSError, ValueError) as error:
+            reasons.append(f"{url} ({why_not(error, 'SHA-256')})")
             last_error = error
     raise DatasetError(
         f"{dataset}: {name} is not on this machine and could not be downloaded from {', nor from '.join(reasons)}. "
         f"Put the file at {wanted_place(dataset, name)} and try again. {OFFLINE_HINT}"
     ) from last_error
+
+
+def why_not(error: Exception, kind_of_hash: str) -> str:
+    """What an error of :func:`download` says about a URL."""
+    if isinstance(error, DatasetError):
+        return str(error)
+    # A wrong hash is a ValueError, the errors of requests are OSErrors (some ValueErrors, too).
+    return type(error).__name__ if isinstance(error, OSError) else f"wrong {kind_of_hash}"
 
 
 def wanted_place(dataset: str, name: str) -> str:

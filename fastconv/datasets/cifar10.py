@@ -4,6 +4,7 @@ Read from the binary version, which needs no pickle: records of one label byte a
 red, green, blue), 10,000 records a file.
 """
 
+import errno
 import gzip
 import tarfile
 import zlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import DatasetError
 from . import _files, _idx
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -20,8 +22,11 @@ _ARCHIVE = "cifar-10-binary.tar.gz"
 _FOLDER = "cifar-10-batches-bin"
 _URLS = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",)
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"  # as published by TensorFlow Datasets
+_MAX_BYTES = 180 << 20  # the archive has 170 million
 _TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 _TEST = "test_batch.bin"
+#: What tarfile and gzip raise for archives that are damaged, or lie about the sizes of what they hold.
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, OverflowError, MemoryError)
 _RECORDS = 10_000
 _RECORD_BYTES = 1 + 3 * 32 * 32
 
@@ -43,7 +48,7 @@ def load_data() -> _idx.Arrays:
     if all(unpacked.values()):
         batches = {name: _parse(path, _read_file(path)) for name, path in unpacked.items() if path}
     else:
-        batches = dict(_read_archive(_files.fetch("cifar10", _ARCHIVE, _URLS, _SHA256)))
+        batches = dict(_read_archive(_files.fetch("cifar10", _ARCHIVE, _URLS, _SHA256, _MAX_BYTES)))
     x_train, y_train = zip(*(batches[name] for name in _TRAIN), strict=True)
     return (np.concatenate(x_train), np.concatenate(y_train)), batches[_TEST]
 
@@ -64,14 +69,19 @@ def _read_archive(path: Path) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarra
     """Yield (name, (images, labels)) of the six batches; nothing is unpacked to disk."""
     wanted = {f"{_FOLDER}/{name}": name for name in (*_TRAIN, _TEST)}
     try:
-        with tarfile.open(path) as archive:
+        # Only what its name says: tarfile would also try bzip2 and xz, whose errors are others again.
+        with tarfile.open(path, "r:gz" if path.suffix == ".gz" else "r:") as archive:
             for member in archive:
-                name = wanted.pop(member.name, None)
-                file = archive.extractfile(member) if name and member.isfile() else None
+                name = wanted.pop(member.name, None) if member.isfile() else None
+                file = archive.extractfile(member) if name else None
                 if name and file:
                     yield name, _parse(path, file.read(_RECORDS * _RECORD_BYTES + 1), f"{name} in it ")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, f"truncated or damaged archive ({error})") from error
+    except DatasetError:
+        raise
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's, not the archive's, which may send its reader to a place before the first
+        raise _damaged(path, f"truncated or damaged archive ({str(error) or type(error).__name__})") from error
     if wanted:
         raise _damaged(path, f"the archive lacks {', '.join(wanted)}")
 

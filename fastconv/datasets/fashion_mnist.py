@@ -26,6 +26,7 @@ _SHA256 = {
     "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
+_MAX_BYTES = 30 << 20  # of a file; the largest has 26.4 million
 
 
 def load_data() -> _idx.Arrays:
@@ -39,7 +40,7 @@ def load_data() -> _idx.Arrays:
         DatasetError: a file is missing and cannot be downloaded, or is damaged.
     """
     return _idx.load_parts(
-        "fashion_mnist", lambda name: _files.fetch("fashion_mnist", name, _urls(name), _SHA256[name])
+        "fashion_mnist", lambda name: _files.fetch("fashion_mnist", name, _urls(name), _SHA256[name], _MAX_BYTES)
     )
 
 

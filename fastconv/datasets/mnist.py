@@ -10,6 +10,7 @@ _SHA256 = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
+_MAX_BYTES = 10 << 20  # of a file; the largest has 9.9 million
 
 
 def load_data() -> _idx.Arrays:
@@ -22,7 +23,7 @@ def load_data() -> _idx.Arrays:
     Raises:
         DatasetError: a file is missing and cannot be downloaded, or is damaged.
     """
-    return _idx.load_parts("mnist", lambda name: _files.fetch("mnist", name, _urls(name), _SHA256[name]))
+    return _idx.load_parts("mnist", lambda name: _files.fetch("mnist", name, _urls(name), _SHA256[name], _MAX_BYTES))
 
 
 def _urls(name: str) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ A pickle is a program for a small stack machine. The standard library's ``pickle
 runs none); this module interprets those that build strings, numbers, tuples, lists and dicts, and refuses all others.
 A class or function that the pickle names is looked up in a table of our own; nothing is ever imported. Unlike
 ``pickle.Unpickler`` with a strict ``find_class``, it also refuses keys that are not plain: hashing a deeply nested
-tuple overflows the C stack.
+tuple overflows the C stack. And no number of the file is hashed, as anybody can find numbers that collide in a dict,
+which takes quadratic time then: keys that are numbers become their text (Python salts the hashes of strings and
+bytes), the memo is a list.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ._assign import shortened
 
 LIMIT = 16 << 20  # bytes: no description of tensors is as long
 
-_PLAIN_KEYS = (str, int, float, bytes, type(None))
+LONGEST_NAME = 10_000  # characters of a key: comparing two of megabytes takes long, and a file may do it often
+_MOST_ARGUMENTS = 8  # of a function: _rebuild_tensor_v2 has seven
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NUMBERS = frozenset(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"))
 _STRINGS = frozenset(
@@ -29,7 +32,16 @@ _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 _GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
-_MARK = object()
+_MARK, _UNSET = object(), object()
+
+
+class NumberKey(NamedTuple):
+    """What stands for a number as a key of a dict."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class Global(NamedTuple):
@@ -42,6 +54,24 @@ class Global(NamedTuple):
 
     name: str
     meaning: Any
+
+
+def plain_key(key: Any, source: str) -> Any:
+    """Return what stands for ``key`` in a dict.
+
+    Raises:
+        CheckpointError: neither a string, a number, bytes nor None, or too long.
+    """
+    if key is None or isinstance(key, bool) or (isinstance(key, str | bytes) and len(key) <= LONGEST_NAME):
+        return key
+    if isinstance(key, float) or (isinstance(key, int) and key.bit_length() <= 64):
+        return NumberKey(repr(key))
+    kind = type(key).__name__
+    if isinstance(key, str | bytes):
+        kind += f" of {len(key)} characters"
+    elif isinstance(key, int):
+        kind += f" of {key.bit_length()} bits"
+    raise CheckpointError(f"{source}: its pickle has a dict whose key is a {kind}")
 
 
 class PickleMachine:
@@ -62,7 +92,8 @@ class PickleMachine:
         self.persistent = persistent
         self.source = source
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
+        self.read = 0  # bytes, before the instruction
 
     def run(self) -> Any:
         """Return what the pickle describes.
@@ -73,7 +104,8 @@ class PickleMachine:
         start = self.stream.tell()
         try:
             for opcode, argument, position in pickletools.genops(self.stream):
-                if position is not None and position - start > LIMIT:
+                self.read = (position or 0) - start
+                if self.read > LIMIT:
                     raise CheckpointError(f"{self.source}: its pickle is longer than {LIMIT} bytes")
                 if opcode.name == "STOP":
                     break
@@ -82,7 +114,7 @@ class PickleMachine:
         except CheckpointError:
             raise
         except (ValueError, LookupError, TypeError, OverflowError, MemoryError, EOFError, struct.error) as error:
-            raise CheckpointError(f"{self.source}: damaged pickle: {error or type(error).__name__}") from error
+            raise CheckpointError(f"{self.source}: damaged pickle: {str(error) or type(error).__name__}") from error
         return result
 
     def _step(self, name: str, argument: Any) -> None:
@@ -112,11 +144,11 @@ class PickleMachine:
             items = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._above_mark()
             self._set_items(self._top(dict), items)
         elif name in _PUT:
-            self.memo[argument] = stack[-1]
+            self._memoize(argument)
         elif name == "MEMOIZE":
-            self.memo[len(self.memo)] = stack[-1]
+            self.memo.append(stack[-1])
         elif name in _GET:
-            stack.append(self.memo[argument])
+            stack.append(self._recall(argument))
         elif name not in ("PROTO", "FRAME"):
             self._name_or_call(name, argument)
 
@@ -135,6 +167,10 @@ class PickleMachine:
             arguments, function = self._pop(), self._pop()
             if not (isinstance(function, Global) and callable(function.meaning) and isinstance(arguments, tuple)):
                 raise CheckpointError(f"{self.source}: its pickle calls {type(function).__name__}, no known function")
+            if len(arguments) > _MOST_ARGUMENTS:
+                raise CheckpointError(
+                    f"{self.source}: its pickle calls {function.name} with {len(arguments)} arguments"
+                )
             self.stack.append(function.meaning(*arguments))
         elif name == "BUILD":
             state = self._pop()
@@ -180,6 +216,16 @@ class PickleMachine:
         if len(items) % 2:
             raise ValueError("a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, _PLAIN_KEYS):
-                raise CheckpointError(f"{self.source}: its pickle has a dict whose key is a {type(key).__name__}")
-            target[key] = value
+            target[plain_key(key, self.source)] = value
+
+    def _memoize(self, number: int) -> None:
+        # Objects are numbered one after another, and each has taken a byte.
+        if not 0 <= number <= self.read:
+            raise ValueError(f"its object {number} is kept after {self.read} bytes")
+        self.memo.extend([_UNSET] * (number + 1 - len(self.memo)))
+        self.memo[number] = self.stack[-1]
+
+    def _recall(self, number: int) -> Any:
+        if not 0 <= number < len(self.memo) or self.memo[number] is _UNSET:
+            raise ValueError(f"object {number} was not kept")
+        return self.memo[number]

@@ -17,10 +17,11 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ._assign import shortened
-from ._pickle_machine import Global, PickleMachine
+from ._pickle_machine import LIMIT, LONGEST_NAME, Global, NumberKey, PickleMachine, plain_key
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
 _MAX_DIMENSIONS = 8
+_MOST_PAIRS = LIMIT // 32  # of OrderedDicts: a pickle takes more bytes to describe a tensor
 
 # The name of a storage class -> dtype. bfloat16 is the upper half of a float32.
 _STORAGES = {
@@ -147,7 +148,11 @@ def unpickle(stream: Any, storages: dict[str, Storage], source: str) -> Any:
 
 
 def _meanings(source: str) -> Mapping[str, Any]:
-    """Everything that a pickle may name, and what stands for it here."""
+    """Everything that a pickle may name, and what stands for it here.
+
+    A call takes a few bytes, and may be made often with the same arguments: none may take long, or much memory.
+    """
+    pairs_so_far = 0
 
     def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorInfo:
         # The rest: requires_grad, hooks, and since 2.0 a dict of flags (conjugate, negative) that change the values.
@@ -161,9 +166,13 @@ def _meanings(source: str) -> Mapping[str, Any]:
         return data
 
     def ordered_dict(items: Any = ()) -> dict[Any, Any]:
+        nonlocal pairs_so_far
         if not isinstance(items, list | tuple):
             raise CheckpointError(f"{source}: an OrderedDict is made of a {type(items).__name__}")
-        pairs = [(key, value) for key, value in items]
+        pairs_so_far += len(items)
+        if pairs_so_far > _MOST_PAIRS:
+            raise CheckpointError(f"{source}: its OrderedDicts are made of more than {_MOST_PAIRS} pairs")
+        pairs = [(plain_key(key, source), value) for key, value in items]
         if not all(isinstance(key, str) for key, _ in pairs):
             raise CheckpointError(f"{source}: an OrderedDict has keys that are not strings")
         return dict(pairs)
@@ -171,6 +180,8 @@ def _meanings(source: str) -> Mapping[str, Any]:
     def size(sizes: Any) -> tuple[Any, ...]:
         if not isinstance(sizes, list | tuple):
             raise CheckpointError(f"{source}: a size is a {type(sizes).__name__}")
+        if len(sizes) > _MAX_DIMENSIONS:
+            raise CheckpointError(f"{source}: a size has {len(sizes)} dimensions, at most {_MAX_DIMENSIONS} are read")
         return tuple(sizes)
 
     return {
@@ -235,10 +246,10 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, source: str) ->
 
 
 def _text(value: Any) -> str | None:
-    """A string, also from a pickle of Python 2."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else None
+    """A string, also from a pickle of Python 2; None for anything else, or a string too long for a name."""
+    if not isinstance(value, str | bytes) or len(value) > LONGEST_NAME:
+        return None
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _count(value: Any, what: str, source: str) -> int:
@@ -331,16 +342,18 @@ def _state_dict(content: Any, source: str) -> dict[str, TensorInfo]:
             break
     else:
         kind = type(content).__name__
-        keys = (
-            f" with the keys {', '.join(shortened(k) for k in list(content)[:8])}" if isinstance(content, dict) else ""
-        )
+        keys = f" with the keys {', '.join(map(_shown, list(content)[:8]))}" if isinstance(content, dict) else ""
         raise CheckpointError(f"{source} holds no state dict, but a {kind}{keys}")
     for name, value in found.items():
         if not isinstance(name, str):
-            raise CheckpointError(f"{source}: a tensor's name is {shortened(name)}, not a string")
+            raise CheckpointError(f"{source}: a tensor's name is {_shown(name)}, not a string")
         if not isinstance(value, TensorInfo):
             raise CheckpointError(f"{source}: {shortened(name)} is not a tensor, but a {type(value).__name__}")
     return found
+
+
+def _shown(key: Any) -> str:
+    return repr(key) if isinstance(key, NumberKey) else shortened(key)
 
 
 def _arrays(tensors: Mapping[str, TensorInfo], fetch: Fetch, source: str) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -88,7 +89,8 @@ class Layer(WeightOwner):
         self._name = name
         self.auto_named = name is None
         self.declared_input_shape = (input_dim,) if input_dim is not None else input_shape
-        self._nodes: list[Node] = []
+        self._calls: list[weakref.ref[Node]] = []
+        self._only_call: Node | None = None
 
     # ---- what a layer defines ----
 
@@ -246,9 +248,28 @@ class Layer(WeightOwner):
         return _one(self._only_node().inputs)
 
     def _only_node(self) -> Node:
-        if len(self._nodes) != 1:
-            raise ValueError(f"{self.label} was called on a tensor {len(self._nodes)} times, not once")
-        return self._nodes[0]
+        if self._only_call is None:
+            raise ValueError(f"{self.label} was called on a tensor {len(self._calls)} times, not once")
+        return self._only_call
+
+    @property
+    def _nodes(self) -> list[Node]:
+        """The calls on tensors that anybody still holds."""
+        return [node for call in self._calls if (node := call()) is not None]
+
+    def _add_node(self, node: Node) -> None:
+        """Take note of a call. Of several none is held: one may lead to the other, and so the layer to itself."""
+        self._calls.append(weakref.ref(node))
+        self._only_call = node if len(self._calls) == 1 else None
+
+    def _remove_node(self, node: Node) -> None:
+        """Forget a call."""
+        self._calls = [call for call in self._calls if call() is not node]
+        self._only_call = self._calls[0]() if len(self._calls) == 1 else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy starts without calls: those of the original are not its own, and copied ones are added to it."""
+        return {**self.__dict__, "_calls": [], "_only_call": None}
 
     def _record(self, inputs: list[Tensor], training: bool | None) -> Any:
         """Infer the output's shape, and its dtype, and leave a node behind."""
@@ -262,7 +283,7 @@ class Layer(WeightOwner):
             raise TypeError(f"{self.label} is {self.dtype}, its input {dtypes[0]}: give both the same dtype=")
         output_shapes = output_shape if isinstance(output_shape, list) else [output_shape]
         node = Node(self, inputs, output_shapes, self.compute_output_dtypes(dtypes, len(output_shapes)), training)
-        self._nodes.append(node)
+        self._add_node(node)
         return _one(node.outputs)
 
     def _check_mixture(self, dtypes: Sequence[str]) -> None:
@@ -292,7 +313,7 @@ class Layer(WeightOwner):
         def __getattr__(self, attribute: str) -> Any:
             """Explain a missing attribute of a layer that is not built yet; found attributes never come here."""
             hint = ""
-            if "_nodes" not in self.__dict__:
+            if "_calls" not in self.__dict__:
                 hint = ": its __init__ must call super().__init__() before anything else"
             elif not attribute.startswith("_") and not self.__dict__.get("built", True):
                 hint = " yet: it is not built; call it on an Input or on data, or call build(input_shape)"

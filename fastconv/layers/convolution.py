@@ -99,14 +99,16 @@ class Conv2D(FusedActivationLayer):
 
     def _kernel_for(self, x: np.ndarray) -> np.ndarray | ops.PreparedKernel:
         """The kernel, transformed once for as long as neither it nor the shape of a batch changes."""
-        kernel = self.kernel.value
-        key = (self.kernel.version, x.shape, config.get_conv2d_accuracy())
-        prepared = self._prepared
+        kernel, version = self.kernel.value, self.kernel.version  # before the values are read
+        key = (version, x.shape, config.get_conv2d_accuracy())
+        prepared = self._prepared  # read once: a thread that trains may take it away
         if prepared is None or prepared[0] is not kernel or prepared[1] != key:
             ready = ops.prepare_conv2d(
                 kernel, x.shape, self.strides, self.padding, self.dilation_rate, self.groups, self.algorithm
             )
-            prepared = self._prepared = (kernel, key, ready)
+            prepared = (kernel, key, ready)
+            if version % 2 == 0:
+                self._prepared = prepared
         return prepared[2]
 
     def backward_linear(self, dz: np.ndarray, cache: Any, need_dx: bool = True) -> np.ndarray | None:

@@ -33,7 +33,7 @@ class InputLayer(Layer):
         shape = self.declared_input_shape if shape is None else shape
         self.shape: Shape = (None, *sample_shape(shape))
         self.built = True
-        self._nodes.append(Node(self, (), (self.shape,), (self.dtype,)))
+        self._add_node(Node(self, (), (self.shape,), (self.dtype,)))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": list(self.shape[1:])}

@@ -22,7 +22,8 @@ class Parameter:
     Attributes:
         shape, dtype: of the value; the dtype is ``float32`` or ``float64``.
         trainable: whether gradients are collected; a layer's ``trainable`` switches it.
-        version: grows with every change, so that packed or transformed weights can be cached by it.
+        version: grows before and after every change, so that packed or transformed weights can be cached by it; odd
+            while values are being written. Read it *before* the values, and keep nothing under an odd one.
         grad: gradient of the current step, or None before the first :meth:`add_grad`.
     """
 
@@ -83,14 +84,17 @@ class Parameter:
             raise ValueError(f'parameter "{self.name}" has shape {self.shape}, got values of shape {array.shape}')
         if array.dtype.kind not in "fiu":
             raise TypeError(f'parameter "{self.name}" is {self.dtype}, got values of dtype {array.dtype}')
-        self._storage[...] = array
-        self.version += 1
+        with Change(self):
+            self._storage[...] = array
 
     def blend(self, value: np.ndarray, momentum: float) -> None:
         """Move towards ``value`` in place: ``momentum * self + (1 - momentum) * value``."""
-        self._storage *= momentum
-        self._storage += (1 - momentum) * value
-        self.version += 1
+        self._begin_change()  # as Change does, in less time than the arithmetic takes
+        try:
+            self._storage *= momentum
+            self._storage += (1 - momentum) * value
+        finally:
+            self._end_change()
 
     def add_grad(self, gradient: np.ndarray) -> None:
         """Add to the step's gradient; a parameter that is not trainable ignores it.
@@ -121,12 +125,43 @@ class Parameter:
         self.grad = None
         self._owns_grad = False
 
+    # CPython changes threads at calls and loops, so not in the middle of one of these statements.
+
+    def _begin_change(self) -> None:
+        self.version = (self.version + 1) | 1  # the next odd number
+
+    def _end_change(self) -> None:
+        self.version = (self.version | 1) + 1  # the next even number
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies (``copy.deepcopy``) get storage of their own, which their ``value`` is a view of; no gradient."""
         return Parameter, (self.name, self._storage, self.trainable, self.regularizer)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable})"
+
+
+class Change:
+    """``with Change(parameter, ...):`` surrounds, and alone may surround, what writes values of these parameters.
+
+    Other threads may read meanwhile: a kernel runs without the interpreter's lock. What they make of values half
+    written must not pass for that of the old version, nor of the new one; so there is a version for each of the three
+    states, also if an error or Ctrl-C ends the change early. Two threads that change a parameter at once do no harm:
+    whoever ends last leaves a version that nobody has seen.
+    """
+
+    __slots__ = ("_parameters",)
+
+    def __init__(self, *parameters: Parameter) -> None:
+        self._parameters = parameters
+
+    def __enter__(self) -> None:
+        for parameter in self._parameters:
+            parameter._begin_change()
+
+    def __exit__(self, *error: object) -> None:
+        for parameter in self._parameters:
+            parameter._end_change()
 
 
 def _aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

@@ -1,15 +1,16 @@
-"""The batches of one epoch of ``fit``, and the small questions around them."""
+"""The batches of one epoch of ``fit`` or ``evaluate``, and the small questions around them."""
 
 from __future__ import annotations
 
 import itertools
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..callbacks import CallbackList, Logs
+from ..callbacks import CallbackList, History, Logs
 from .batching import ArrayData, Batch, Data, IterableData, check_count, class_weights_of
 from .objective import Meter
 from .progress import Progress
@@ -18,6 +19,26 @@ from .steps import warn_non_finite
 if TYPE_CHECKING:
     from .model import Model
     from .training import Trainer
+
+
+class WeakHistory(History):
+    """A history that does not keep its model: the model keeps it, and many a program keeps the curves of many models.
+
+    Attributes:
+        model: None when nobody else holds it any more, and in a copy.
+    """
+
+    _model: weakref.ref[Any] | None = None
+
+    def set_model(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        return None if self._model is None else self._model()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
 
 
 class EpochLoop:
@@ -32,7 +53,7 @@ class EpochLoop:
         hooks: CallbackList,
         progress: Progress,
     ) -> None:
-        self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
+        self.model, self.data, self.steps, self.class_weight = cast("Model", model), data, steps, class_weight
         self.hooks, self.progress = hooks, progress
         self.warned, self.trained = False, False
         self.batches = 0
@@ -45,7 +66,7 @@ class EpochLoop:
             self.hooks.call("on_train_batch_begin", number, {})
             steps = self.model._steps()
             meter = meter or Meter(steps.objective)
-            meter.add(steps.train(batch, None if self.warned else self._warn), batch.size)
+            meter.add(steps.train(self.model, batch, None if self.warned else self._warn), batch.size)
             logs = meter.logs()
             self.hooks.call("on_train_batch_end", number, logs)
             self.progress.advance(batch.size, logs)
@@ -65,7 +86,37 @@ class EpochLoop:
 
     def _warn(self, batch: Batch, loss: float) -> None:
         self.warned = True
-        warn_non_finite(cast("Model", self.model), batch, loss)
+        warn_non_finite(self.model, batch, loss)
+
+
+def evaluate_batches(
+    model: Trainer, data: Data, count: int | None, hooks: CallbackList, progress: Progress | None = None
+) -> Logs:
+    """Run ``count`` batches and return the mean loss and metrics."""
+    meter: Meter | None = None
+    hooks.call("on_test_begin", {})
+    if progress is not None:
+        progress.on_epoch_begin(0)
+    try:
+        for number, batch in enumerate(itertools.islice(data.epoch(0), count)):
+            hooks.call("on_test_batch_begin", number, {})
+            steps = model._steps()
+            meter = meter or Meter(steps.objective)
+            meter.add(steps.test(cast("Model", model), batch), batch.size)
+            if hooks.hooks("on_test_batch_end"):
+                hooks.call("on_test_batch_end", number, meter.logs())
+            if progress is not None:
+                progress.advance(batch.size, meter.logs())
+        if meter is None:
+            raise ValueError("the data to evaluate on holds no batches")
+        logs = meter.logs()
+        if progress is not None:
+            progress.finish(logs)
+    finally:
+        if progress is not None:
+            progress.close()
+    hooks.call("on_test_end", logs)
+    return logs
 
 
 def weighted(batch: Batch, class_weight: Mapping[int, float] | None) -> Batch:

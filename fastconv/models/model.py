@@ -56,6 +56,10 @@ class Model(Trainer):
         self.dtype = inputs[0].dtype
         self.built = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes plans of its own: in those of the original may stand functions of the original's layers."""
+        return {**super().__getstate__(), "_plans": {}}
+
     # ---- what is in it ----
 
     @property

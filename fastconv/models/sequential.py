@@ -79,7 +79,7 @@ class Sequential(Model):
         layer = self._stack.pop()
         del self._names[layer]
         if self._tensors:
-            layer._nodes.remove(self._tensors[-1].node)
+            layer._remove_node(self._tensors[-1].node)
         self._refresh(self._tensors[:-1])
         return layer
 

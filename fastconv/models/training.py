@@ -15,9 +15,8 @@ from ..callbacks import CallbackList, History, Logs, as_list
 from ..layers.base import Layer
 from ..metrics import mean_of
 from . import objective, saving
-from .batching import ArrayData, Data, Ports, as_inputs, make_batch
-from .loop import EpochLoop, check_epochs, limited, used_up, weighted
-from .objective import Meter
+from .batching import ArrayData, Ports, as_inputs, make_batch
+from .loop import EpochLoop, WeakHistory, check_epochs, evaluate_batches, limited, used_up, weighted
 from .progress import Progress, resolve_verbose
 from .sources import make_data, with_validation
 from .steps import Steps, ports_of
@@ -114,7 +113,10 @@ class Trainer(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
     ) -> History:
-        """Train, and return the history. Ctrl-C ends training cleanly with the history so far.
+        """Train, and return the history.
+
+        Ctrl-C ends training cleanly: the step it meets is done whole or not at all, ``on_train_end`` of the callbacks
+        is called, and :attr:`history` holds the epochs so far. Then it goes on as KeyboardInterrupt.
 
         Args:
             x: inputs: an array, a list of them or a dict by input name; or an iterable of batches ``(x, y)`` or
@@ -140,6 +142,7 @@ class Trainer(Layer):
             RuntimeError: before :meth:`compile`.
             ValueError: shapes that the model does not take, labels out of range, arguments that exclude each other.
             TypeError: arrays that are not numbers, labels that are not integers.
+            KeyboardInterrupt: Ctrl-C.
         """
         self._check_compiled()
         verbosity = resolve_verbose(verbose)
@@ -155,7 +158,7 @@ class Trainer(Layer):
                 data.seed = self._shuffle_seed(initial_epoch)
         steps = limited(data, steps_per_epoch, "steps_per_epoch")
         validation_count = None if validation is None else limited(validation, validation_steps, "validation_steps")
-        self.history = History()
+        self.history = WeakHistory()
         progress = Progress(verbosity, steps, epochs)
         hooks = CallbackList(
             [progress, *as_list(callbacks), self.history],
@@ -174,7 +177,7 @@ class Trainer(Layer):
                 if not loop.batches:
                     break
                 if validation is not None:
-                    results = self._evaluate(validation, validation_count, hooks)
+                    results = evaluate_batches(self, validation, validation_count, hooks)
                     logs.update((f"val_{name}", value) for name, value in results.items())
                 self.epoch = epoch + 1
                 hooks.call("on_epoch_end", epoch, logs)
@@ -184,6 +187,8 @@ class Trainer(Layer):
             progress.close()
             done = len(self.history.epoch)
             print(f"interrupted in epoch {epoch + 1}; the history holds {done} epochs", file=sys.stderr)
+            hooks.call("on_train_end", logs)
+            raise
         except BaseException:
             progress.close()
             raise
@@ -225,7 +230,7 @@ class Trainer(Layer):
         count = limited(data, steps, "steps")
         verbosity = resolve_verbose(verbose)
         hooks = CallbackList(as_list(callbacks), self, {"steps": count, "verbose": verbosity})
-        results = self._evaluate(data, count, hooks, Progress(verbosity, count, label="evaluate"))
+        results = evaluate_batches(self, data, count, hooks, Progress(verbosity, count, label="evaluate"))
         if return_dict:
             return results
         values = list(results.values())
@@ -293,14 +298,14 @@ class Trainer(Layer):
         self._check_compiled()
         batch = weighted(make_batch(x, y, sample_weight, self._ports(x)), class_weight)
         steps = self._steps()
-        return self._batch_result(steps, steps.train(batch), return_dict)
+        return self._batch_result(steps, steps.train(cast("Model", self), batch), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return one batch's loss and metrics, as :meth:`evaluate` does."""
         self._check_compiled()
         batch = make_batch(x, y, sample_weight, self._ports(x))
         steps = self._steps()
-        return self._batch_result(steps, steps.test(batch), return_dict)
+        return self._batch_result(steps, steps.test(cast("Model", self), batch), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the model's output (a list with several) for one batch."""
@@ -309,10 +314,14 @@ class Trainer(Layer):
     # ---- files ----
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write all weights to a safetensors file, keys ``"conv2d/kernel"``; an existing file is replaced atomically.
+        """Write all weights to a safetensors file, keys ``"conv2d/kernel"``.
+
+        An existing file is replaced atomically and keeps its mode.
 
         Raises:
-            RuntimeError: a model that is not built. OSError: the file cannot be written.
+            RuntimeError: a model that is not built.
+            OSError: the file cannot be written; a path that ends in a slash, or something there that is no regular
+                file, such as a folder or a device. The message names it.
         """
         saving.save_weights(cast("Model", self), path)
 
@@ -329,12 +338,13 @@ class Trainer(Layer):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights and, if compiled, the whole state of training to one safetensors file.
 
+        An existing file is replaced as by :meth:`save_weights`.
         :func:`fastconv.models.load_model` reads it back; a run that goes on from there with
         ``fit(..., initial_epoch=model.epoch)`` gives the same bits as one never interrupted.
 
         Raises:
             TypeError: a loss, metric or schedule that cannot be described in a file, such as a lambda.
-            RuntimeError: a model that is not built. OSError: the file cannot be written.
+            RuntimeError, OSError: as :meth:`save_weights`.
         """
         saving.save_model(cast("Model", self), path)
 
@@ -366,32 +376,6 @@ class Trainer(Layer):
         if self.shuffle_seed is None or initial_epoch == 0:
             self.shuffle_seed = random.next_seed()
         return self.shuffle_seed
-
-    def _evaluate(self, data: Data, count: int | None, hooks: CallbackList, progress: Progress | None = None) -> Logs:
-        meter: Meter | None = None
-        hooks.call("on_test_begin", {})
-        if progress is not None:
-            progress.on_epoch_begin(0)
-        try:
-            for number, batch in enumerate(itertools.islice(data.epoch(0), count)):
-                hooks.call("on_test_batch_begin", number, {})
-                steps = self._steps()
-                meter = meter or Meter(steps.objective)
-                meter.add(steps.test(batch), batch.size)
-                if hooks.hooks("on_test_batch_end"):
-                    hooks.call("on_test_batch_end", number, meter.logs())
-                if progress is not None:
-                    progress.advance(batch.size, meter.logs())
-            if meter is None:
-                raise ValueError("the data to evaluate on holds no batches")
-            logs = meter.logs()
-            if progress is not None:
-                progress.finish(logs)
-        finally:
-            if progress is not None:
-                progress.close()
-        hooks.call("on_test_end", logs)
-        return logs
 
     def _batch_result(self, steps: Steps, values: Sequence[Any], return_dict: bool) -> Any:
         means = [mean_of(value) for value in values]

@@ -13,6 +13,7 @@ import numpy as np
 from fastconv._kernels import is_plain
 from fastconv.ops.geometry import integer
 
+_MOST_THREADS = 1024
 _FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -135,8 +136,8 @@ def positive(value: Any, name: str) -> float:
 def thread_count(value: Any) -> int:
     """A number of threads, at least 1 and at most 1024."""
     count = integer(value, "number of threads")
-    if count > 1024:
-        raise ValueError(f"number of threads must be at most 1024, got {count}")
+    if count > _MOST_THREADS:
+        raise ValueError(f"number of threads must be at most {_MOST_THREADS}, got {count}")
     return count
 
 
@@ -147,5 +148,6 @@ def environment_threads(variable: str) -> int | None:
         return None
     try:
         return thread_count(int(text))
-    except ValueError as error:
-        raise ValueError(f"{variable}={text!r} in the environment: it must be a whole number of at least 1") from error
+    except (ValueError, OverflowError) as error:
+        message = f"{variable}={text!r} in the environment: it must be a whole number from 1 to {_MOST_THREADS}"
+        raise ValueError(message) from error

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import ops
+from ..interrupts import uninterrupted
+from ..layers.parameter import Change, Parameter
 from ..registry import Configurable
 from . import schedules
 from .schedules import positive
-
-if TYPE_CHECKING:
-    from ..layers.parameter import Parameter
 
 LearningRate = float | Callable[[int], float]
 
@@ -87,7 +86,7 @@ class Optimizer(Configurable):
         """Return the numbers of the formula, beside learning rate, weight decay and gradient scale."""
         return {}
 
-    def build(self, parameters: Iterable["Parameter"]) -> None:
+    def build(self, parameters: Iterable[Parameter]) -> None:
         """Allocate the arrays of parameters that have none yet."""
         for parameter in parameters:
             if parameter not in self.slots:
@@ -95,8 +94,11 @@ class Optimizer(Configurable):
                     np.full(parameter.shape, self.slot_start(), parameter.dtype) for _ in self.slot_names()
                 ]
 
-    def apply(self, parameters: Sequence["Parameter"]) -> None:
-        """Make one step: update every parameter by its ``grad``; parameters without a gradient stay as they are."""
+    def apply(self, parameters: Sequence[Parameter]) -> None:
+        """Make one step: update every parameter by its ``grad``; parameters without a gradient stay as they are.
+
+        An error, or Ctrl-C, comes before anything has changed, or once the step is done and counted.
+        """
         parameters = [parameter for parameter in parameters if parameter.grad is not None]
         grads = [np.ascontiguousarray(parameter.grad) for parameter in parameters]
         self.build(parameters)
@@ -109,17 +111,11 @@ class Optimizer(Configurable):
             "step": self.iterations + 1,
             **self.hyperparameters(),
         }
-        # Before the values: Ctrl-C between the two must not leave changed values under an old version.
-        for parameter in parameters:
-            parameter.version += 1
-        self.iterations += 1
-        ops.optimizer_step(
-            self.kind,
-            [parameter._storage for parameter in parameters],
-            grads,
-            [self.slots[parameter] for parameter in parameters],
-            hyper,
-        )
+        values = [parameter._storage for parameter in parameters]
+        states = [self.slots[parameter] for parameter in parameters]
+        with uninterrupted(), Change(*parameters):
+            ops.optimizer_step(self.kind, values, grads, states, hyper)
+            self.iterations += 1
 
     def _clip(self, grads: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
         """Return the gradients, clipped where that is per parameter, and the factor that is common to all."""

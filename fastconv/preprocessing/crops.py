@@ -6,13 +6,17 @@ ten for AlexNet (Krizhevsky et al., 2012, section 4.1), 144 for GoogLeNet (Szege
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..ops.geometry import integer, pair
-from .image import checked_image, resize
+from .image import checked_image, resize, resized
+
+_WHOLE = 1 << 22  # pixels of a resized picture that are always computed, whatever is cut out of it
+_REACH = 3  # pixels on either side that the widest interpolation, "lanczos", looks at
 
 
 def center_crop(image: Any, size: Any) -> np.ndarray:
@@ -29,7 +33,8 @@ def center_crop(image: Any, size: Any) -> np.ndarray:
     Raises:
         TypeError, ValueError: another shape or dtype; a crop larger than the picture.
     """
-    array, (height, width) = _crop_arguments(image, size)
+    array = checked_image(image)
+    height, width = _crop_size(array.shape, size)
     return _cut(array, _middle(array.shape[0], height), _middle(array.shape[1], width), height, width)
 
 
@@ -37,7 +42,9 @@ def resize_and_crop(image: Any, resize: int = 256, crop: Any = 224, interpolatio
     """Resize a picture until its short side is ``resize``, then cut out the middle: the usual test on ImageNet.
 
     The long side becomes floor(resize * long / short), and the crop begins as in :func:`center_crop`: what
-    torchvision's ``Resize(256)`` and ``CenterCrop(224)`` do with a picture.
+    torchvision's ``Resize(256)`` and ``CenterCrop(224)`` do with a picture. Where the resized picture would have more
+    than 4 million pixels and four times the crop's, only the crop is computed: a value may differ by 1 of 255 then
+    (by more where "nearest" and "box" take the next pixel, and at hard edges with "bicubic" and "lanczos").
 
     Args:
         image: (height, width, channels), uint8 or float.
@@ -51,7 +58,9 @@ def resize_and_crop(image: Any, resize: int = 256, crop: Any = 224, interpolatio
     Raises:
         TypeError, ValueError: another shape or dtype; a crop larger than the resized picture.
     """
-    return center_crop(_short_side(checked_image(image), integer(resize, "resize"), interpolation), crop)
+    picture = _ShortSide(checked_image(image), integer(resize, "resize"), interpolation)
+    height, width = _crop_size(picture.shape, crop)
+    return picture.part(_middle(picture.shape[0], height), _middle(picture.shape[1], width), height, width)
 
 
 def ten_crop(image: Any, size: Any) -> np.ndarray:
@@ -68,8 +77,8 @@ def ten_crop(image: Any, size: Any) -> np.ndarray:
     Raises:
         TypeError, ValueError: another shape or dtype; a crop larger than the picture.
     """
-    array, (height, width) = _crop_arguments(image, size)
-    return _with_mirrors(_five(array, height, width))
+    array = checked_image(image)
+    return _with_mirrors(_five(array, *_crop_size(array.shape, size)))
 
 
 def multi_crop(
@@ -102,7 +111,7 @@ def multi_crop(
         raise ValueError(f"scales must be short sides of at least the size {side}, got {tuple(short_sides)}")
     crops: list[np.ndarray] = []
     for short in short_sides:
-        for square in _squares(_short_side(array, short, interpolation)):
+        for square in _squares(_ShortSide(array, short, interpolation)):
             crops += [*_five(square, side, side), resize(square, side, interpolation)]
     return _with_mirrors(crops)
 
@@ -148,12 +157,12 @@ def _predicted(model: Any, batch: np.ndarray, preprocess: Callable[[np.ndarray],
     return predictions
 
 
-def _crop_arguments(image: Any, size: Any) -> tuple[np.ndarray, tuple[int, int]]:
-    array = checked_image(image)
+def _crop_size(shape: tuple[int, ...], size: Any) -> tuple[int, int]:
+    """Height and width of a crop of a picture of this shape."""
     height, width = pair(size, "size")
-    if height > array.shape[0] or width > array.shape[1]:
-        raise ValueError(f"a crop of {height} x {width} does not fit into a picture of shape {array.shape}")
-    return array, (height, width)
+    if height > shape[0] or width > shape[1]:
+        raise ValueError(f"a crop of {height} x {width} does not fit into a picture of shape {shape}")
+    return height, width
 
 
 def _middle(length: int, crop: int) -> int:
@@ -177,19 +186,53 @@ def _with_mirrors(crops: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([stacked, stacked[:, :, ::-1]])
 
 
-def _short_side(array: np.ndarray, short: int, interpolation: str) -> np.ndarray:
-    """``array`` resized to a given short side, the long one rounded down."""
-    height, width = array.shape[:2]
-    if height <= width:
-        return resize(array, (short, short * width // height), interpolation)
-    return resize(array, (short * height // width, short), interpolation)
+class _ShortSide:
+    """A picture resized to a given short side, the long one rounded down; ``shape`` is what it would be as an array.
+
+    It is not computed as a whole where that is much more than is cut out: 1 x 5,000 pixels with a short side of 256
+    would be 256 x 1,280,000.
+    """
+
+    def __init__(self, array: np.ndarray, short: int, interpolation: str) -> None:
+        height, width, channels = array.shape
+        self.array = array
+        self.interpolation = interpolation
+        self.whole: np.ndarray | None = None
+        if height <= width:
+            self.shape = (short, short * width // height, channels)
+        else:
+            self.shape = (short * height // width, short, channels)
+
+    def part(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Rows from ``top`` and columns from ``left``, as a new array."""
+        if self.shape[0] * self.shape[1] > max(_WHOLE, 4 * height * width):
+            return self.part_alone(top, left, height, width)
+        if self.whole is None:
+            self.whole = resize(self.array, self.shape[:2], self.interpolation)
+        return _cut(self.whole, top, left, height, width)
+
+    def part_alone(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Likewise, of the pixels that it depends on.
+
+        Pillow takes the place of the part among these in float32, so that the last bit of a value may differ.
+        """
+        first_row, last_row, y, y_end = _source(self.array.shape[0], self.shape[0], top, height)
+        first_column, last_column, x, x_end = _source(self.array.shape[1], self.shape[1], left, width)
+        pixels = self.array[first_row:last_row, first_column:last_column]
+        return resized(pixels, (height, width), self.interpolation, (x, y, x_end, y_end))
 
 
-def _squares(array: np.ndarray) -> list[np.ndarray]:
+def _source(length: int, new_length: int, start: int, size: int) -> tuple[int, int, float, float]:
+    """Return first and last pixel that a part of a resized axis depends on, and where among them it starts and ends."""
+    begin, end = start * length / new_length, (start + size) * length / new_length
+    margin = math.ceil(_REACH * max(length / new_length, 1)) + 1
+    first, last = max(0, math.floor(begin) - margin), min(length, math.ceil(end) + margin)
+    return first, last, begin - first, end - first
+
+
+def _squares(picture: _ShortSide) -> Iterator[np.ndarray]:
     """Left, middle and right square of a picture; top, middle and bottom of an upright one."""
-    height, width = array.shape[:2]
+    height, width = picture.shape[:2]
     side = min(height, width)
-    starts = (0, _middle(max(height, width), side), max(height, width) - side)
-    if height <= width:
-        return [array[:, start : start + side] for start in starts]
-    return [array[start : start + side] for start in starts]
+    for start in (0, _middle(max(height, width), side), max(height, width) - side):
+        yield picture.part(0, start, side, side) if height <= width else picture.part(start, 0, side, side)

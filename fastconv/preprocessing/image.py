@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ _INTERPOLATIONS = {
 #: What Pillow raises for files that are damaged or lie about themselves.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError, struct.error)
 
+_LONGEST = 1 << 24  # pixels of a side: Pillow keeps a pointer for every row, so that a column takes 12 bytes a pixel
+_TILE = 1 << 20  # pixels that are converted at a time
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 _PathLike = str | os.PathLike[str]
 
 
@@ -53,7 +57,7 @@ def load_image(
         FileNotFoundError, or another OSError: the file cannot be read.
         ValueError: it is not a picture of these formats, is damaged, has pixels of no known range (32-bit, float), or
             more of them than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million; a small file can claim to be that large, to
-            fill the memory); or a bad argument.
+            fill the memory), or a side above 16 million; or a bad argument.
     """
     if color_mode not in _COLOR_MODES:
         hint = did_you_mean(color_mode, _COLOR_MODES)
@@ -64,16 +68,18 @@ def load_image(
         try:
             picture: Image.Image = Image.open(file, formats=_FORMATS)
             _refuse_bombs(picture.size)
-            picture = _converted(ImageOps.exif_transpose(picture), _COLOR_MODES[color_mode])
+            ImageOps.exif_transpose(picture, in_place=True)
+            picture = _eight_bits(picture)
+            if target is None:
+                return _array(picture, _COLOR_MODES[color_mode])
+            picture = picture.convert(_COLOR_MODES[color_mode])
         except Image.UnidentifiedImageError as error:
             raise ValueError(f"{path} is not a picture: {', '.join(_FORMATS)} files are") from error
         except (*_DAMAGED, Image.DecompressionBombError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's, not the picture's
             raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    if target is not None:
-        picture = picture.resize(target[::-1], resample)
-    return _array(picture)
+    return _array(picture.resize(target[::-1], resample), picture.mode)
 
 
 def _refuse_bombs(size: tuple[int, int]) -> None:
@@ -83,26 +89,48 @@ def _refuse_bombs(size: tuple[int, int]) -> None:
         raise ValueError(
             f"{height} x {width} = {height * width} pixels are more than PIL.Image.MAX_IMAGE_PIXELS = {limit}"
         )
+    if max(size) > _LONGEST:
+        raise ValueError(f"{height} x {width} pixels: a side may have at most {_LONGEST}")
 
 
-def _converted(picture: Image.Image, mode: str) -> Image.Image:
-    """``picture`` with 8-bit pixels of another mode."""
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"its 32-bit pixels go from {values.min()} to {values.max()}, beyond the 16 bits 0 to 65535"
-            )
-        picture = Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 257 = 65535 / 255, rounded to nearest
-    elif picture.mode == "F":
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """``picture``, if its pixels are of 16 bits as one of 8 bits."""
+    if picture.mode == "F":
         raise ValueError("its pixels are floats, and nothing says which of them is white")
-    return picture.convert(mode)
+    if picture.mode != "I" and not picture.mode.startswith("I;16"):
+        return picture
+    if picture.mode == "I":
+        low, high = picture.getextrema()
+        if low < 0 or high > 65535:  # type: ignore[operator]  # pairs of pairs are those of colours
+            raise ValueError(f"its 32-bit pixels go from {low} to {high}, beyond the 16 bits 0 to 65535")
+    grey = np.empty(picture.size[::-1], np.uint8)
+    for left, top, right, bottom in _tiles(picture.size):
+        values = np.asarray(picture.crop((left, top, right, bottom))).astype(np.uint32)
+        grey[top:bottom, left:right] = (values + 128) // 257  # 257 = 65535 / 255, rounded to nearest
+    return Image.fromarray(grey)
 
 
-def _array(picture: Image.Image) -> np.ndarray:
-    """The pixels, always with an axis of channels."""
-    pixels = np.array(picture)
-    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+def _array(picture: Image.Image, mode: str) -> np.ndarray:
+    """The pixels in an 8-bit mode, always with an axis of channels.
+
+    Tile by tile: of 89 million pixels, a converted copy and the bytes between Pillow and NumPy would take a gigabyte.
+    """
+    width, height = picture.size
+    pixels = np.empty((height, width, Image.getmodebands(mode)), np.uint8)
+    for left, top, right, bottom in _tiles(picture.size):
+        tile = np.asarray(picture.crop((left, top, right, bottom)).convert(mode))
+        pixels[top:bottom, left:right] = tile.reshape(bottom - top, right - left, -1)
+    return pixels
+
+
+def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (left, top, right, bottom) of parts of at most ``_TILE`` pixels, whole rows if these are no longer."""
+    width, height = size
+    columns = min(width, _TILE)
+    rows = _TILE // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
 
 
 def _resampling(interpolation: str) -> Image.Resampling:
@@ -144,16 +172,19 @@ def resize(image: Any, size: Any, interpolation: str = "bilinear") -> np.ndarray
     Raises:
         TypeError, ValueError: another dtype or shape, a size below 1, an unknown interpolation.
     """
-    array = checked_image(image)
-    height, width = pair(size, "size")
+    return resized(checked_image(image), pair(size, "size"), interpolation)
+
+
+def resized(array: np.ndarray, size: tuple[int, int], interpolation: str, box: _Box | None = None) -> np.ndarray:
+    """``array`` or a part of it, ``box``, in a new (height, width); pixels around the part count as in the whole."""
     resample = _resampling(interpolation)
     dtype = array.dtype
     if dtype != np.uint8:
         array = array.astype(np.float32)
-    if dtype == np.uint8 and array.shape[2] == 3:  # the common case in one go
-        return np.array(Image.fromarray(np.ascontiguousarray(array)).resize((width, height), resample))
+    if dtype == np.uint8 and array.shape[2] == 3 and array.size <= 3 * _TILE:  # faster, but takes 4 bytes a pixel more
+        return np.array(Image.fromarray(np.ascontiguousarray(array)).resize(size[::-1], resample, box))
     channels = (
-        np.asarray(Image.fromarray(np.ascontiguousarray(array[..., c])).resize((width, height), resample))
+        np.asarray(Image.fromarray(np.ascontiguousarray(array[..., c])).resize(size[::-1], resample, box))
         for c in range(array.shape[2])
     )
     return np.stack(list(channels), axis=-1).astype(dtype, copy=False)
