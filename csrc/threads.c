@@ -66,7 +66,8 @@ static void *wait_at(void *argument) {
   return NULL;
 }
 
-/* How many of n threads, this one included, the system allows: for one too many libgomp would end the process. */
+/* How many of n threads, this one included, the system allows: for one too many libgomp would end the process. Where it
+ * does not allow all of them it is half of the most, as others want threads, and all want memory. */
 static int allowed(int n) {
   enum { MOST = 1024 };
   pthread_t thread[MOST];
@@ -78,7 +79,7 @@ static int allowed(int n) {
   pthread_cond_broadcast(&g.opened);
   pthread_mutex_unlock(&g.lock);
   for (int i = 0; i < count; i++) pthread_join(thread[i], NULL);
-  return count + 1;
+  return count < n - 1 ? count / 2 + 1 : n;
 }
 
 int fc_threads_for(int64_t work) {

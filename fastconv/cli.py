@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (by default that of the process); return the exit code."""
     arguments = _parser().parse_args(argv)
-    return int(arguments.run(arguments))
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("fastconv: interrupted", file=sys.stderr)
+        return 130  # as a shell says it
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from fastconv import callbacks, layers
-from fastconv.models import Sequential, atomic, load_model
+from fastconv import atomic, callbacks, layers
+from fastconv.models import Sequential, load_model
 
 ROOT = os.geteuid() == 0
 

@@ -15,8 +15,8 @@ enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023, EXP_TERMS = 14, LOG_TERMS = 11 
 #define EXP_MIN -746.0
 #define EXP_MAX 710.0
 #define SMALLEST_NORMAL 0x1p-1022
-#define SMALL 0x1p-40
-#define TINY 0x1p-100
+#define SMALL 0x1p-54
+#define TINY 0x1p-120
 #else
 enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127, EXP_TERMS = 8, LOG_TERMS = 6 };
 #define ROUND_MAGIC 0x1.8p23f

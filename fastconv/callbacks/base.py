@@ -1,6 +1,7 @@
 """The hooks of ``fit``, several callbacks called as one, and the history."""
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -117,14 +118,29 @@ def _overrides(callback: Callback, name: str) -> bool:
 class History(Callback):
     """What ``fit`` returns.
 
+    It does not keep its model, which keeps it: many a program keeps the curves of many models.
+
     Attributes:
         history: name -> one value per completed epoch.
         epoch: the numbers of these epochs.
+        model: None when nobody else holds it any more, and in a copy.
     """
+
+    _model: weakref.ref[Any] | None = None
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+
+    def set_model(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        return None if self._model is None else self._model()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)

@@ -5,6 +5,7 @@ import math
 import os
 import warnings
 
+from ..atomic import check_target
 from .base import Callback, Logs, say
 
 
@@ -197,8 +198,6 @@ class ModelCheckpoint(Monitor):
         self._epoch, self._batches = 0, 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        from ..models.atomic import check_target  # models import callbacks
-
         check_target(self.filepath)  # with something to fill in there is nothing of that name yet: only a slash is seen
         folder = os.path.dirname(self.filepath)
         if "{" not in folder and not os.path.isdir(folder or os.curdir):  # else it is known when the name is filled in

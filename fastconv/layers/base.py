@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import did_you_mean
 from ..registry import serialize, snake_case
 from .node import Node, Shape, Tensor
-from .weights import WeightOwner
+from .weights import WeightOwner, check_trial_run
 
 _PROBE_SIZES = (32, 48)  # stand in for an unknown height or width when a shape comes from a trial run
 
@@ -304,6 +304,7 @@ class Layer(WeightOwner):
             raise type(error)(f"{self.label}: {error}") from error
 
     def _probe(self, shapes: Sequence[Shape], size: int) -> list[tuple[int, ...]]:
+        check_trial_run(self.label, shapes)
         arrays = [np.zeros((1, *(size if s is None else s for s in shape[1:])), self.dtype) for shape in shapes]
         outputs = self.infer(*arrays)
         return [y.shape for y in outputs] if isinstance(outputs, list | tuple) else [outputs.shape]

@@ -8,14 +8,13 @@ The description of a graph numbers its tensors: the inputs from 0, then the outp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import layers as layer_module
 from ..layers.base import Layer
 from ..layers.input import InputLayer
 from ..layers.node import Tensor
-from ..layers.weights import check_trial_run
 from ..registry import by_name, custom_object_scope, resolve
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def graph_from_config(
         if not all(isinstance(i, int) and 0 <= i < len(tensors) for i in call["inputs"]) or call["layer"] not in found:
             raise ValueError(f"call {call} refers to a tensor or layer that does not exist")
         sources = [tensors[i] for i in call["inputs"]]
-        _check_trial_run(found[call["layer"]], sources)
         result = found[call["layer"]](sources[0] if len(sources) == 1 else sources, training=call.get("training"))
         tensors += result if isinstance(result, list) else [result]
     return tensors[: len(config["inputs"])], [tensors[i] for i in config["outputs"]]
@@ -92,19 +90,9 @@ def stack_config(model: Sequential) -> dict[str, Any]:
     return {**_head(model), "layers": first + [serialize_layer(x, name) for name, x in model.sublayers().items()]}
 
 
-def stack_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Iterator[Any]:
-    """Yield new layers for a :func:`stack_config`; each is to be added to the stack before the next is asked for."""
-    sources: Sequence[Tensor] = ()
-    for description in config["layers"]:
-        layer = deserialize_layer(description, custom_objects)
-        _check_trial_run(layer, sources)
-        yield layer
-        sources = layer._nodes[-1].outputs if layer._nodes else ()
-
-
-def _check_trial_run(layer: Any, sources: Sequence[Tensor]) -> None:
-    if type(layer).compute_output_shape is Layer.compute_output_shape:
-        check_trial_run(layer.label, [tensor.shape for tensor in sources])
+def stack_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Sequence[Any]:
+    """Return new layers for a :func:`stack_config`."""
+    return [deserialize_layer(description, custom_objects) for description in config["layers"]]
 
 
 def count_calls(description: Any) -> int:

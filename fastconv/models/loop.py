@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import warnings
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..callbacks import CallbackList, History, Logs
+from ..callbacks import CallbackList, Logs
 from .batching import ArrayData, Batch, Data, IterableData, check_count, class_weights_of
 from .objective import Meter
 from .progress import Progress
@@ -19,26 +18,6 @@ from .steps import warn_non_finite
 if TYPE_CHECKING:
     from .model import Model
     from .training import Trainer
-
-
-class WeakHistory(History):
-    """A history that does not keep its model: the model keeps it, and many a program keeps the curves of many models.
-
-    Attributes:
-        model: None when nobody else holds it any more, and in a copy.
-    """
-
-    _model: weakref.ref[Any] | None = None
-
-    def set_model(self, model: Any) -> None:
-        self._model = weakref.ref(model)
-
-    @property
-    def model(self) -> Any:  # type: ignore[override]
-        return None if self._model is None else self._model()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None}
 
 
 class EpochLoop:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import losses, metrics, optimizers
+from ..atomic import Path
 from ..errors import CheckpointError
 from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
-from .atomic import Path
 from .tensor_file import Spec, TensorFile, open_tensors, write_tensors
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import Path, check_regular, replacing
 from ..errors import CheckpointError
-from .atomic import Path, check_regular, replacing
 
 Spec = tuple[tuple[int, ...], np.dtype[Any]]
 
@@ -29,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappi
 
     Raises:
         TypeError: an array of another dtype than float32, float64 and uint64.
-        OSError: see :func:`fastconv.models.atomic.replacing`.
+        OSError: see :func:`fastconv.atomic.replacing`.
     """
     for key, array in tensors.items():
         if array.dtype not in _CODES:

@@ -16,7 +16,7 @@ from ..layers.base import Layer
 from ..metrics import mean_of
 from . import objective, saving
 from .batching import ArrayData, Ports, as_inputs, make_batch
-from .loop import EpochLoop, WeakHistory, check_epochs, evaluate_batches, limited, used_up, weighted
+from .loop import EpochLoop, check_epochs, evaluate_batches, limited, used_up, weighted
 from .progress import Progress, resolve_verbose
 from .sources import make_data, with_validation
 from .steps import Steps, ports_of
@@ -158,7 +158,7 @@ class Trainer(Layer):
                 data.seed = self._shuffle_seed(initial_epoch)
         steps = limited(data, steps_per_epoch, "steps_per_epoch")
         validation_count = None if validation is None else limited(validation, validation_steps, "validation_steps")
-        self.history = WeakHistory()
+        self.history = History()
         progress = Progress(verbosity, steps, epochs)
         hooks = CallbackList(
             [progress, *as_list(callbacks), self.history],
@@ -331,7 +331,7 @@ class Trainer(Layer):
         Raises:
             CheckpointError: a damaged file, or weights that are missing, too many, or of another shape or dtype; the
                 message names them, and the model is unchanged.
-            RuntimeError: a model that is not built. OSError: the file cannot be read.
+            RuntimeError: a model that is not built. OSError: the file cannot be read, or is no regular file.
         """
         saving.load_weights(cast("Model", self), path)
 

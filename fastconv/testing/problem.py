@@ -13,7 +13,7 @@ import numpy as np
 from .. import config as _config
 from .. import random as _random
 from ..layers.base import Layer
-from ..layers.parameter import Parameter
+from ..layers.parameter import Change, Parameter
 from ..registry import custom_object_scope
 
 
@@ -93,7 +93,8 @@ class Problem:
 
 def _bump(parameter: Parameter) -> Callable[[], None]:
     def changed() -> None:
-        parameter.version += 1
+        with Change(parameter):
+            pass  # the values are written already
 
     return changed
 

@@ -1,0 +1,124 @@
+"""Threads that the system does not give, and processes that fork."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastconv as fc
+from fastconv import _kernels
+
+pytestmark = pytest.mark.skipif(not _kernels.has_openmp(), reason="NOT TESTED: this build has no OpenMP")
+
+
+def run_python(code: str, **environment: str) -> str:
+    """What a program prints in a process of its own, with the fastconv of this one."""
+    here = {**os.environ, "PYTHONPATH": str(Path(fc.__file__).parents[1]), **environment}
+    result = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, (result.returncode, result.stderr)
+    return result.stdout.strip()
+
+
+# ---- forks ----
+
+#: A child that computes on two threads; its answer, or "hangs".
+CHILD = """
+import os, select, sys, threading
+import numpy as np
+import fastconv as fc
+from fastconv import ops
+
+fc.set_num_threads(2)
+a = np.arange(4.0e6, dtype=np.float32).reshape(2000, 2000) % 7
+
+def fork():
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        right = bool(np.array_equal(ops.matmul(a, a), expected))
+        tasks = len(os.listdir("/proc/self/task"))
+        os.write(writer, f"{right} {fc.get_num_threads()} {tasks > 1}".encode())
+        os._exit(0)
+    if select.select([reader], [], [], 30)[0]:
+        print(os.read(reader, 100).decode())
+    else:
+        os.kill(child, 9)
+        print("hangs")
+    os.waitpid(child, 0)
+"""
+WORKS = "True 2 True"
+
+
+def test_a_child_has_several_threads_too() -> None:
+    """Also of a child; and the parent goes on as before."""
+    code = CHILD + "expected = ops.matmul(a, a)\nfork()\nprint(np.array_equal(ops.matmul(a, a), expected))\nfork()"
+    assert run_python(code).splitlines() == [WORKS, "True", WORKS]
+
+
+def test_a_fork_from_another_thread() -> None:
+    """The main thread's team is not there in the child, and nobody asks for it."""
+    code = CHILD + "expected = ops.matmul(a, a)\nt = threading.Thread(target=fork)\nt.start()\nt.join()"
+    assert run_python(code) == WORKS
+
+
+LIBRARY = """
+int run(void) {
+  int n = 0;
+#pragma omp parallel num_threads(2) reduction(+ : n)
+  n += 1;
+  return n;
+}
+"""
+
+
+def test_another_library_has_used_the_same_openmp(tmp_path: Path) -> None:
+    """Its threads are those of the OpenMP that both share, and our kernels had none before the fork."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("NOT TESTED: needs a C compiler")
+    source, library = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text(LIBRARY)
+    subprocess.run([compiler, "-fopenmp", "-shared", "-fPIC", source, "-o", library], check=True)
+    assert ctypes.CDLL(str(library)).run() == 2
+    code = (
+        CHILD
+        + f"""
+import ctypes
+fc.set_num_threads(1)
+expected = ops.matmul(a, a)
+fc.set_num_threads(2)
+assert ctypes.CDLL({str(library)!r}).run() == 2
+fork()
+"""
+    )
+    assert run_python(code) == WORKS
+
+
+# ---- threads that cannot be had ----
+
+#: 64 threads want 512 MB of address space for their stacks.
+CROWDED = """
+import resource
+import numpy as np
+import fastconv as fc
+from fastconv import ops
+
+a = np.arange(1.0e6, dtype=np.float32).reshape(1000, 1000) % 5
+fc.set_num_threads(1)
+expected = ops.matmul(a, a)
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (200 << 20), size + (200 << 20)))
+fc.set_num_threads(64)
+for _ in range(3):
+    print(np.array_equal(ops.matmul(a, a), expected))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: reads /proc")
+def test_fewer_threads_where_the_system_has_no_more() -> None:
+    assert run_python(CROWDED, OMP_STACKSIZE="8M").splitlines() == ["True"] * 3
