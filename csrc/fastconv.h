@@ -154,6 +154,9 @@ int fc_threads_for(int64_t work);
 /* Likewise for multiply-adds, of which a vector unit does many in the time of one element from memory. */
 static inline int fc_threads_for_macs(int64_t macs) { return fc_threads_for(macs / 16); }
 
+/* neighbours.c: of n threads, those that are worth it beside other programs; all: as many as there ever are. */
+int fc_threads_that_pay(int n, int all);
+
 /* memory.c: 64-byte aligned blocks that go back to a pool */
 void *fc_alloc(size_t bytes); /* NULL when there is no memory */
 void fc_free(void *block);

@@ -91,6 +91,7 @@ int fc_threads_for(int64_t work) {
     n = allowed(n);
     started = n;
   }
-  ran_several |= n > 1;
-  return n;
+  if (n == 1) return 1;
+  ran_several = 1;
+  return fc_threads_that_pay(n, threads);
 }

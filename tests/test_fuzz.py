@@ -50,12 +50,12 @@ BLIND_SPOTS = {
         "AssertionError: result 0: ",
     ),
     "hostile": (
-        "from fastconv import ops\nright = ops.max_pool2d\n"
-        "def wrong(x, *arguments, **options):\n"
-        "    assert x.shape\n"
-        "    return right(x, *arguments, **options)\n"
-        "ops.max_pool2d = wrong",
-        "planted/hostile.py:4",
+        "from fastconv.ops import _checks\nright = _checks.array\n"
+        "def wrong(value, *arguments, **options):\n"
+        "    value.shape\n"
+        "    return right(value, *arguments, **options)\n"
+        "_checks.array = wrong",
+        'hostile.py", line 4, in wrong',
     ),
     "files": (
         "import fastconv.interop.files as module\nright = module.load_torch_weights\n"
@@ -73,9 +73,10 @@ BLIND_SPOTS = {
         "differs from that of a twin",
     ),
     "interrupts": (
-        "import os\nfrom fastconv.models import Model\nright = Model.save\n"
+        "import os, time\nfrom fastconv.models import Model\nright = Model.save\n"
         "def wrong(self, path):\n"
         "    open(f'{path}.tmp', 'w').close()\n"
+        "    time.sleep(0.02)\n"
         "    right(self, path)\n"
         "    os.unlink(f'{path}.tmp')\n"
         "Model.save = wrong",

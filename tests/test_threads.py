@@ -122,3 +122,43 @@ for _ in range(3):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: reads /proc")
 def test_fewer_threads_where_the_system_has_no_more() -> None:
     assert run_python(CROWDED, OMP_STACKSIZE="8M").splitlines() == ["True"] * 3
+
+
+# ---- busy neighbours ----
+
+#: On two processors, one of them busy: how much longer two threads take than one, interleaved.
+BESIDE_A_NEIGHBOUR = """
+import os, statistics, subprocess, sys, time
+import numpy as np
+import fastconv as fc
+
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+try:
+    net = fc.applications.LeNet5()
+    net.compile("sgd", "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    x, y = rng.random((64, *net.input_shape[1:]), dtype=np.float32), rng.integers(0, 10, 64)
+    seconds = {1: [], 2: []}
+    for _ in range(3):
+        for threads, taken in seconds.items():
+            fc.set_num_threads(threads)
+            end = time.perf_counter() + 0.5
+            while (start := time.perf_counter()) < end:
+                net.train_on_batch(x, y)
+                taken.append(time.perf_counter() - start)
+    print(statistics.median(seconds[2]) / statistics.median(seconds[1]))
+finally:
+    busy.kill()
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/thread-self/schedstat").exists() or len(os.sched_getaffinity(0)) < 2,
+    reason="NOT TESTED: needs Linux and two processors",
+)
+def test_two_threads_beside_a_busy_neighbour_are_not_much_slower_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were four times slower: each kernel waited for a thread that waited for a processor."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    ratios = [float(run_python(BESIDE_A_NEIGHBOUR)) for _ in range(3)]
+    assert min(ratios) < 1.5, ratios
