@@ -2,6 +2,7 @@
 pixels that collide in a cache; few filters; gradients of weights larger than the data."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from support import Array, ConvCase, assert_close, both_dtypes, integers, randn
 from torch_oracle import F, nchw, nhwc, torch_conv2d, torch_gradients
 
 import fastconv
-from fastconv import ops, reference
+from fastconv import layers, ops, reference
 
 #: More than 8 MB in float32, in whole vectors and not.
 LARGE = [(1, 151, 150, 96), (1, 151, 149, 97)]
@@ -32,6 +33,66 @@ def conv_passes(case: ConvCase, x: Array, kernel: Array, bias: Array, dy: Array,
     dx = ops.conv2d_backward_data(dy, kernel, x.shape, **arguments)
     weights = ops.conv2d_backward_weights(x, dy, case.kernel, **arguments)
     return [ops.conv2d(x, kernel, bias, **arguments), dx, *weights]
+
+
+FAR = (2**15, 2**30, 2**31 - 1)
+
+
+@both_dtypes
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(4, 4, 1), (4, 4, 4), (6, 12, 3), (32, 40, 1), (64, 3, 1)])
+def test_strides_far_beyond_the_image(channels: int, filters: int, groups: int, dtype: str) -> None:
+    """Products of strides must neither wrap nor end up as a divisor of 0: that ends the process."""
+    rng = np.random.default_rng(0)
+    x, kernel = randn(rng, (2, 5, 6, channels), dtype), randn(rng, (3, 2, channels // groups, filters), dtype)
+    for strides in [(far, other) for far in FAR for other in (1, *FAR)]:
+        for padding in ("valid", "same", ((1, 2), (0, 1))):
+            arguments: dict[str, Any] = {"strides": strides, "padding": padding, "groups": groups}
+            want = reference.conv2d(x, kernel, **arguments)
+            dy = randn(rng, want.shape, dtype)
+            for algorithm in ("auto", "implicit_gemm", "im2col", "naive", *(["grouped"] if groups > 1 else [])):
+                named = {**arguments, "algorithm": algorithm}
+                assert_close(ops.conv2d(x, kernel, **named), want, dtype)
+                dx = ops.conv2d_backward_data(dy, kernel, x.shape, **named)
+                assert_close(dx, reference.conv2d_backward_data(dy, kernel, x.shape, **arguments), dtype)
+                dkernel, _ = ops.conv2d_backward_weights(x, dy, (3, 2), **named)
+                assert_close(dkernel, reference.conv2d_backward_weights(x, dy, (3, 2), **arguments)[0], dtype)
+
+
+@pytest.mark.parametrize("far", FAR)
+def test_layers_with_strides_far_beyond_the_image(far: int, tmp_path: Path) -> None:
+    """Built, saved and loaded: a file that says so must not end the process either."""
+    for layer in (
+        layers.Conv2D(4, 2, strides=far),
+        layers.DepthwiseConv2D(2, strides=far),
+        layers.SeparableConv2D(4, 2, strides=far),
+        layers.Conv2D(4, 2, strides=far, groups=2),
+        layers.MaxPool2D(2, strides=far),
+        layers.AvgPool2D(2, strides=far),
+    ):
+        model = fastconv.Sequential([fastconv.Input((5, 6, 4)), layer])
+        x = np.ones((2, 5, 6, 4), np.float32)
+        model.save(tmp_path / "far.safetensors")
+        again = fastconv.models.load_model(tmp_path / "far.safetensors")
+        assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("far", [2**20, 2**29, 2**31 - 1])
+def test_padding_far_around_the_image(far: int) -> None:
+    """Strides as long as the padding meet the image in one place or nowhere."""
+    rng = np.random.default_rng(0)
+    x, kernel = randn(rng, (2, 5, 6, 4), "float32"), randn(rng, (1, 1, 4, 8), "float32")
+    for groups in (1, 4):
+        weights = kernel if groups == 1 else kernel[:, :, :1].copy()
+        for sides in (((far, 0), (far, 0)), ((0, far), (far, 3)), ((far, far), (0, 1))):
+            y = ops.conv2d(x, weights, strides=far, padding=sides, groups=groups)
+            want = np.zeros_like(y)
+            top, left = sides[0][0], sides[1][0]
+            inside = ops.conv2d(x[:, :1, :1].copy(), weights, groups=groups)
+            want[:, top // far, left // far] = inside[:, 0, 0]
+            assert_close(y, want, "float32")
+            dx = ops.conv2d_backward_data(y, weights, x.shape, strides=far, padding=sides, groups=groups)
+            assert np.any(dx[:, 0, 0])
+            assert not np.any(dx[:, 1:])
 
 
 @both_dtypes

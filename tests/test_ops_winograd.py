@@ -8,6 +8,7 @@ from support import WINOGRAD, Array, ConvCase, assert_close, both_dtypes, randn,
 
 import fastconv as fc
 from fastconv import ops, reference
+from fastconv.bench import winograd_error
 from fastconv.reference.winograd import winograd_conv2d, winograd_matrices
 
 #: Largest relative error (L2) against float64 in float32.
@@ -204,3 +205,11 @@ def test_a_layer_prepares_its_kernel_anew_after_every_change() -> None:
     layer.backward(np.ones_like(y), cache)
     assert layer._prepared is None
     assert layer(x[:1]).shape == (1, 16, 16, 40)
+
+
+def test_the_error_that_the_documents_promise_is_not_local() -> None:
+    """One pixel that stands out changes outputs that do not see it, by as much as README and docstrings say."""
+    assert winograd_error.spill("implicit_gemm", 1e5) == 0
+    assert winograd_error.spill("winograd", 1e3) < 0.002
+    assert 0.05 < winograd_error.spill("winograd", 1e5) < 0.15
+    assert 5e36 < winograd_error.largest_input("winograd") < 2e37 < winograd_error.largest_input("implicit_gemm")

@@ -31,6 +31,8 @@ class Conv2D(FusedActivationLayer):
         kernel_initializer, bias_initializer: see ``fastconv.initializers``.
         kernel_regularizer, bias_regularizer: see ``fastconv.regularizers``.
         algorithm: ``"auto"`` or one of ``ops.conv2d_algorithms()``, your own included (``ops.register_conv2d``).
+            In float32 ``"auto"`` may choose Winograd, whose rounding errors are not local: see
+            :func:`fastconv.set_conv2d_accuracy`.
 
     Weights: kernel ``(KH, KW, C / groups, filters)``, bias ``(filters,)``.
 
