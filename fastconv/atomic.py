@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from .interrupts import uninterrupted
+
 Path = str | os.PathLike[str]
 
 _KINDS = (
@@ -65,27 +67,30 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         OSError: what :func:`check_target` refuses, or the file cannot be written; with ``errno`` and ``filename``.
     """
     target = check_target(path)
+    file: BinaryIO | None = None
     try:
         _sweep(target)
         before = check_regular(target)
-        with _create(target, 0o666 if before is None else 0o600) as file:  # a private file stays private throughout
-            try:
-                yield file
-                file.flush()
-                if before is not None:
-                    _take_over(file.fileno(), before)
-                os.fsync(file.fileno())
-                os.replace(file.name, target)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file.name)
-                raise
+        with uninterrupted():  # Ctrl-C between two statements would leave the file behind
+            file = _create(target, 0o666 if before is None else 0o600)  # a private file stays private throughout
+        with file:
+            yield file
+            file.flush()
+            if before is not None:
+                _take_over(file.fileno(), before)
+            os.fsync(file.fileno())
+            os.replace(file.name, target)
         _sync_folder(os.path.dirname(target))
-    except OSError as error:
-        if error.errno is None:
-            raise
-        # The name of the temporary file says nothing to the user, and an error of writing has none.
-        raise OSError(error.errno, error.strerror, target) from error
+    except BaseException as error:
+        if file is not None:
+            with contextlib.suppress(OSError):  # a full disk is what the first error said
+                file.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file.name)
+        if isinstance(error, OSError) and error.errno is not None:
+            # The name of the temporary file says nothing to the user, and an error of writing has none.
+            raise OSError(error.errno, error.strerror, target) from error
+        raise
 
 
 def _create(target: str, mode: int) -> BinaryIO:

@@ -13,6 +13,12 @@ class DatasetError(ValueError):
     """A data file is missing, damaged or not what it says it is."""
 
 
+def brief(error: object, length: int = 200) -> str:
+    """The text of another library's error, cut: it may quote a whole file."""
+    text = str(error)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """What a message about an unknown name adds if a known one is close: ``" (did you mean 'relu'?)"``, or nothing."""
     by_lower_case = {other.lower(): other for other in known}

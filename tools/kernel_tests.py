@@ -2,7 +2,8 @@
 
 python tools/kernel_tests.py              those that the test suite itself does not run on: all but the best
 python tools/kernel_tests.py --sanitize   all, in a build of its own under AddressSanitizer and
-                                          UndefinedBehaviorSanitizer, after showing that these do catch errors
+                                          UndefinedBehaviorSanitizer, after showing that these do catch errors;
+                                          then a minute of the campaign in tests/fuzz on each
 """
 
 from __future__ import annotations
@@ -77,15 +78,26 @@ def show_that_errors_are_caught(environment: dict[str, str]) -> None:
     print(f"the sanitizers see {sum(map(len, CANARIES.values()))} errors made on purpose", flush=True)
 
 
+def fuzz(environment: dict[str, str], isa: str, *options: str) -> int:
+    """Run the campaign under the sanitizers; return its exit code."""
+    command = [sys.executable, str(ROOT / "tests" / "fuzz"), *options]
+    return subprocess.run(
+        command, env={**os.environ, **environment, "FASTCONV_ISA": isa, "FUZZ_COMMAND": "make sanitize"}
+    ).returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--case", help="with --sanitize: this case of tests/fuzz alone, part:seed")
     parser.add_argument("pytest", nargs="*", help="further arguments, for pytest")
     arguments = parser.parse_args()
     environment = {"PYTHONPATH": str(ROOT)}
     if arguments.sanitize:
         environment = build_sanitized()
         show_that_errors_are_caught(environment)
+    if arguments.case:
+        return fuzz(environment, os.environ.get("FASTCONV_ISA", ""), "--case", arguments.case)
     found = run_python("from fastconv import _kernels as k; print(*k.available_isas())", environment)
     if found.returncode:
         sys.exit(found.stderr)
@@ -106,6 +118,8 @@ def main() -> int:
                 failed.append(isa)
             print(f"== {isa}{' under the sanitizers' if arguments.sanitize else ''}")
             print(Path(folder, isa).read_text(), flush=True)
+    if arguments.sanitize and not arguments.pytest:
+        failed += [isa for isa in isas if fuzz(environment, isa, "--seconds", "60", "--parts", "valid,hostile,files")]
     if failed:
         print(f"FAILED on {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

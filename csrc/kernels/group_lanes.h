@@ -33,6 +33,7 @@ FC_HIDDEN fc_status FC(lanes_init)(group_lanes *g, int64_t inputs, int64_t outpu
 FC_INLINE void lanes_free(group_lanes *g) {
   fc_free(g->first);
   fc_free(g->index);
+  g->first = NULL, g->index = NULL;
 }
 
 /* Where the i-th inputs of a vector of outputs are: a load at channel `base` and lanes of it. */

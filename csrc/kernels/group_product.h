@@ -28,6 +28,7 @@ FC_HIDDEN fc_status FC(group_axes_backward)(const fc_conv2d *d, int64_t size, gr
 FC_INLINE void group_axes_free(group_axes *a) {
   fc_free(a->phases);
   fc_free(a->numbers);
+  *a = (group_axes){0}; /* a failure frees at once, and its caller again */
 }
 
 /* Taps first .. last - 1: those whose input lies inside for output g. */

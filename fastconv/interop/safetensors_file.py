@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, brief
 from ._assign import shortened
 
 # bfloat16 has no NumPy dtype; it is the upper half of a float32.
@@ -33,7 +33,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         tensors = deserialize(data)
     except SafetensorError as error:
-        raise CheckpointError(f"{name} is not a readable safetensors file: {error}") from error
+        raise CheckpointError(f"{name} is not a readable safetensors file: {brief(error)}") from error
     arrays = {}
     for key, tensor in tensors:
         dtype = tensor["dtype"]

@@ -103,10 +103,12 @@ class Parameter:
         never written to.
 
         Raises:
-            ValueError: another shape than the parameter's. TypeError: another dtype.
+            ValueError: another shape than the parameter's. TypeError: another dtype, or no array.
         """
         if not self.trainable:
             return
+        if not isinstance(gradient, np.ndarray):
+            raise TypeError(f'gradient of "{self.name}" must be an array, got {type(gradient).__name__}')
         if gradient.shape != self.shape:
             raise ValueError(f'gradient of "{self.name}" has shape {gradient.shape}, the parameter {self.shape}')
         if gradient.dtype is not self.dtype and gradient.dtype != self.dtype:

@@ -154,8 +154,10 @@ def class_weights_of(y: Sequence[np.ndarray], class_weight: Mapping[int, float])
     """Return the sample weights that a weight per class means; classes not in the dict weigh 1.
 
     Raises:
-        ValueError: several outputs, or class numbers that are not integers >= 0.
+        ValueError: several outputs, or class numbers that are not integers >= 0. TypeError: no dict.
     """
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight must be a dict of class numbers and weights, got {class_weight!r}")
     if len(y) != 1:
         raise ValueError(f"class_weight needs a model with one output, this one has {len(y)}")
     if not class_weight or any(isinstance(c, bool) or int(c) != c or c < 0 for c in class_weight):

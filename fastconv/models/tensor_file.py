@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import Path, check_regular, replacing
-from ..errors import CheckpointError
+from ..errors import CheckpointError, brief
 
 Spec = tuple[tuple[int, ...], np.dtype[Any]]
 
@@ -103,4 +103,4 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
         with safe_open(name, framework="numpy") as handle:
             yield TensorFile(name, handle)
     except SafetensorError as error:
-        raise CheckpointError(f"{name} is not a readable safetensors file: {error}") from error
+        raise CheckpointError(f"{name} is not a readable safetensors file: {brief(error)}") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv import _kernels
 from fastconv.ops import _checks
+from fastconv.ops.geometry import integer
 
 
 def add(a: Any, b: Any) -> np.ndarray:
@@ -58,14 +59,21 @@ def concatenate_growing(arrays: Sequence[np.ndarray], room: int, append: bool) -
     ``append``: the first array is what an earlier call with the same room returned, and only the others are copied,
     behind its own channels. So an array may be the first of one later call only, which is for a graph to know
     (``fastconv.models.fusion``); DenseNet's chains of concatenations then copy every channel once.
+
+    Raises:
+        ValueError: no room for all channels, or shapes that disagree in another axis. TypeError: no float arrays.
     """
-    first, total = arrays[0], sum(a.shape[-1] for a in arrays)
+    parts = [_checks.rows(part, "an array") for part in arrays]
+    first, total = parts[0], sum(part.shape[-1] for part in parts)
+    if total > integer(room, "room") or any(part.shape[:-1] != first.shape[:-1] for part in parts):
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ValueError(f"{room} channels have no room for arrays of shapes {shapes}, or these do not agree")
     wide = first.base
     grows = append and isinstance(wide, np.ndarray) and wide.shape == (*first.shape[:-1], room)
     if not grows:
         wide = _kernels.empty((*first.shape[:-1], room), first.dtype)
     rows, start = math.prod(first.shape[:-1]), first.shape[-1] if grows else 0
-    for part in arrays[1:] if grows else arrays:
+    for part in parts[1:] if grows else parts:
         part = _checks.array(part, "an array", first.ndim, first)
         if part.size:
             _kernels.copy_rows(part, 0, wide, start, rows, part.shape[-1])

@@ -26,7 +26,10 @@ _INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 #: What Pillow raises for files that are damaged or lie about themselves.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError, struct.error)
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError, struct.error),
+    AssertionError,  # a palette that is gone
+)
 
 _LONGEST = 1 << 24  # pixels of a side: Pillow keeps a pointer for every row, so that a column takes 12 bytes a pixel
 _TILE = 1 << 20  # pixels that are converted at a time
