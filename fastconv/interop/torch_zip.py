@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, brief
 from ._assign import shortened
 from ._pickle_machine import LIMIT
 from .torch_pickle import Fetch, Storage, native, unpickle
@@ -75,7 +75,7 @@ class _Archive:
             self.zip = zipfile.ZipFile(file)
             members = self.zip.infolist()
         except _DAMAGE as error:
-            raise CheckpointError(f"{source} is a damaged zip archive: {error or type(error).__name__}") from error
+            raise CheckpointError(f"{source} is a damaged zip archive: {brief(error) or type(error).__name__}") from error
         self.members = {member.filename: member for member in members}
         if len(self.members) < len(members):
             raise CheckpointError(f"{source}: two members of the archive have the same name")
@@ -109,4 +109,4 @@ class _Archive:
         try:
             return self.zip.read(member)
         except _DAMAGE as error:
-            raise CheckpointError(f"{where} is damaged: {error or type(error).__name__}") from error
+            raise CheckpointError(f"{where} is damaged: {brief(error) or type(error).__name__}") from error
