@@ -75,7 +75,9 @@ class _Archive:
             self.zip = zipfile.ZipFile(file)
             members = self.zip.infolist()
         except _DAMAGE as error:
-            raise CheckpointError(f"{source} is a damaged zip archive: {brief(error) or type(error).__name__}") from error
+            raise CheckpointError(
+                f"{source} is a damaged zip archive: {brief(error) or type(error).__name__}"
+            ) from error
         self.members = {member.filename: member for member in members}
         if len(self.members) < len(members):
             raise CheckpointError(f"{source}: two members of the archive have the same name")

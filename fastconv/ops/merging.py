@@ -32,8 +32,9 @@ def concatenate(arrays: Sequence[Any], axis: int = -1) -> np.ndarray:
 
     Raises:
         ValueError: no arrays, an axis that they do not have, or shapes that do not fit. TypeError: dtypes other than
-            one of float32 and float64.
+            one of float32 and float64, or no list of arrays.
     """
+    _check_list(arrays, "arrays")
     if not len(arrays):
         raise ValueError("there is nothing to concatenate")
     first = _checks.array(arrays[0], "the first array")
@@ -61,8 +62,12 @@ def concatenate_growing(arrays: Sequence[np.ndarray], room: int, append: bool) -
     (``fastconv.models.fusion``); DenseNet's chains of concatenations then copy every channel once.
 
     Raises:
-        ValueError: no room for all channels, or shapes that disagree in another axis. TypeError: no float arrays.
+        ValueError: no arrays, no room for all channels, or shapes that disagree in another axis. TypeError: no list of
+            float arrays.
     """
+    _check_list(arrays, "arrays")
+    if not len(arrays):
+        raise ValueError("there is nothing to concatenate")
     parts = [_checks.rows(part, "an array") for part in arrays]
     first, total = parts[0], sum(part.shape[-1] for part in parts)
     if total > integer(room, "room") or any(part.shape[:-1] != first.shape[:-1] for part in parts):
@@ -85,9 +90,13 @@ def concatenate_backward(dy: Any, sizes: Sequence[int], axis: int = -1) -> tuple
     """The parts of ``dy`` that belong to arrays of these ``sizes`` along ``axis``.
 
     Raises:
-        ValueError: sizes that do not add up to dy's. TypeError: dtypes other than float32 and float64.
+        ValueError: sizes that do not add up to dy's. TypeError: dtypes other than float32 and float64, or no list of
+            integers.
     """
     dy = _checks.array(dy, "dy")
+    _check_list(sizes, "sizes")
+    if any(isinstance(size, bool) or not isinstance(size, int | np.integer) for size in sizes):
+        raise TypeError(f"sizes must be integers, got {sizes}")
     axis = _axis(axis, dy.ndim)
     if sum(sizes) != dy.shape[axis] or min(sizes, default=0) < 0:
         raise ValueError(f"sizes {tuple(sizes)} do not add up to {dy.shape[axis]}, the size of axis {axis} of dy")
@@ -99,6 +108,11 @@ def concatenate_backward(dy: Any, sizes: Sequence[int], axis: int = -1) -> tuple
             _kernels.copy_rows(dy, start, part, 0, rows, part.size // rows)
             start += part.size // rows
     return parts
+
+
+def _check_list(value: Any, name: str) -> None:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list, got {type(value).__name__}")
 
 
 def _axis(axis: int, ndim: int) -> int:
