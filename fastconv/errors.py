@@ -5,18 +5,21 @@ import sys
 from collections.abc import Iterable, Sequence
 
 
-class CheckpointError(ValueError):
-    """A weight file is damaged, hostile or does not fit the model. The model is unchanged."""
-
-
-class DatasetError(ValueError):
-    """A data file is missing, damaged or not what it says it is."""
-
-
 def brief(error: object, length: int = 200) -> str:
     """The text of another library's error, cut: it may quote a whole file."""
     text = str(error)
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+class CheckpointError(ValueError):
+    """A weight file is damaged, hostile or does not fit the model. The model is unchanged."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(brief(message, 2000))  # names in a file may be as long as the file
+
+
+class DatasetError(ValueError):
+    """A data file is missing, damaged or not what it says it is."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -112,7 +112,7 @@ def test_extremes_do_not_overflow(impl: Any, dtype: str) -> None:
 @both_dtypes
 @pytest.mark.parametrize("name", ["tanh", "elu"])
 def test_denormal_numbers_stay_what_they_are_and_cost_no_more(name: str, dtype: str) -> None:
-    """There tanh and elu are the identity, the signs of zeros too; arithmetic on denormals takes 2 to 3 times longer."""
+    """There tanh and elu are the identity, signs of zeros too; arithmetic on denormals takes 2 to 3 times as long."""
     function = getattr(ops, name)
     normal = randn(np.random.default_rng(0), (1000, 65), dtype)
     tiny = normal * (np.finfo(dtype).smallest_normal / 8)
