@@ -19,8 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("test_ops_*.py", "test_properties.py", "test_determinism.py", "test_memory.py", "test_layers_gradcheck.py")
-#: What says something of other processes, and so nothing more on another instruction set.
-ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process"
+#: What says something of other processes or of memory, and so nothing more on another instruction set.
+ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process and not zoo and not gives_memory_back"
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 
 #: Each must end the process: a write behind an array (but inside the pool's block), a read behind one, a read of one
