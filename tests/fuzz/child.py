@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .worker import PATIENCE
+from .worker import LIBRARY, PATIENCE
 
 _PROGRAM = [sys.executable, str(Path(__file__).parent)]
 _LINES = 150  # of a process's output are shown
@@ -127,7 +127,7 @@ def _key(status: int, hangs: bool, output: str) -> str:
         what = f"exit code {status}"
     summary = re.search(r"SUMMARY: (.*)|(.*runtime error: .*)", output)
     frames = re.findall(r'File "([^"]*)", line (\d+) in', output)
-    inside = [frame for frame in frames if "/fastconv/" in frame[0]] or frames
+    inside = [frame for frame in frames if frame[0].startswith(LIBRARY)] or frames
     if summary:
         return f"{what}: {summary.group(0).strip()}"
     return f"{what} at {inside[0][0]}:{inside[0][1]}" if inside else what

@@ -77,7 +77,7 @@ def _report(part: str, seed: int, tally: Tally, failure: Failure) -> None:
         return
     print(f"\n== {case} failed: {failure.key}\n{failure.text.rstrip()}", flush=True)
     again, output = replayed(case)
-    if again == failure.fatal and failure.fatal:  # the arguments, which a process that crashed could not tell
+    if again and failure.fatal:  # the arguments, which a process that crashed could not tell
         print(f"-- alone, with its arguments:\n{output.rstrip()}")
     if not again:
         print(f"-- alone the case passes: it takes chance, or the cases before it (SEED={seed} PARTS={part})")

@@ -1,7 +1,8 @@
 """Ops, layers and what stands around them with hostile arguments: a result, or an error that says what is wrong.
 
-Of a valid call one to three arguments are replaced. ``docs`` of the errors: every public function raises TypeError,
-ValueError, OverflowError, IndexError, MemoryError or RuntimeError for what it does not take, and the process lives.
+Of a valid call one to three arguments are replaced. What fastconv does not take, it refuses with a TypeError,
+ValueError, OverflowError, IndexError, MemoryError or RuntimeError that has a message; the process lives and computes
+as before.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -23,6 +24,9 @@ SANITIZED = "ASAN_OPTIONS" in os.environ
 #: Seconds after which a case counts as hanging.
 PATIENCE = float(os.environ.get("FUZZ_PATIENCE", 200 if SANITIZED else 20))
 MOST_THREADS = 4
+_SPEC = importlib.util.find_spec("fastconv")
+#: The folder of the library under test: a line in it tells one defect from another.
+LIBRARY = f"{Path(_SPEC.origin).parent}{os.sep}" if _SPEC and _SPEC.origin else ""
 
 
 def case_seed(seed: int, part: str, number: int) -> int:
@@ -97,7 +101,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
     lines = "".join(traceback.format_exception(error)).splitlines()
     text = "\n".join(line if len(line) < 500 else f"{line[:400]} ... {line[-90:]}" for line in lines)
     frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if "/fastconv/" in frame.filename] or frames
+    inside = [frame for frame in frames if frame.filename.startswith(LIBRARY)] or frames
     key = f"{type(error).__name__} at {inside[-1].filename}:{inside[-1].lineno}" if inside else type(error).__name__
     return {"key": key, "text": text if len(text) < 20_000 else f"{text[:10_000]}\n...\n{text[-10_000:]}"}
 
