@@ -129,7 +129,8 @@ class BuildKernels(build_ext):
         headers = max(path.stat().st_mtime for path in CSRC.rglob("*.h"))
         includes = [f"-I{folder}" for folder in ("csrc", np.get_include(), sysconfig.get_path("include"))]
         flags = ["-O2", "-w", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION", *includes]
-        binding = (BUILD / "cython/fastconv/_kernels.c", "binding", flags)
+        tag = f"{sys.implementation.cache_tag}_numpy-{np.__version__}"
+        binding = (BUILD / "cython/fastconv/_kernels.c", tag, flags)
         jobs = [(source, variant, [*flags, *last]) for source, variant, flags in [binding, *core_jobs(machine())]]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda job: self.compile_one(*job, headers), jobs))
@@ -137,8 +138,8 @@ class BuildKernels(build_ext):
     def compile_one(self, source: Path, variant: str, flags: list[str], headers: float) -> str:
         command = [*self.command, *flags]
         # Where headers lie says nothing of them: pip puts NumPy's elsewhere at every build.
-        key = [sys.implementation.cache_tag, np.__version__, *(word for word in command if not word.startswith("-I"))]
-        folder = BUILD / "objects" / hashlib.sha256(shlex.join(key).encode()).hexdigest()[:12]
+        key = shlex.join(word for word in command if not word.startswith("-I"))
+        folder = BUILD / "objects" / hashlib.sha256(key.encode()).hexdigest()[:12]
         target = folder / f"{source.stem}_{variant}.o"
         if not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime, headers):
             folder.mkdir(parents=True, exist_ok=True)

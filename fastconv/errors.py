@@ -5,17 +5,31 @@ import sys
 from collections.abc import Iterable, Sequence
 
 
-def brief(error: object, length: int = 200) -> str:
-    """The text of another library's error, cut: it may quote a whole file."""
-    text = str(error)
+def cut(text: str, length: int) -> str:
+    """``text``, with dots in place of what is too long."""
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def brief(error: Exception, length: int = 200) -> str:
+    """What another library's error says, cut, as it may quote a whole file; its type if it says nothing."""
+    return cut(str(error) or type(error).__name__, length)
+
+
+def shortened(value: object, length: int = 80) -> str:
+    """What a message shows of something that a file says: its repr, cut. Files may hold names of megabytes, integers
+    too long to print and tuples nested too deep to print."""
+    if isinstance(value, str | bytes):
+        return cut(repr(value[: length + 1]), length)
+    if value is None or isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 128):
+        return cut(repr(value), length)
+    return cut(f"<{type(value).__name__}>", length)
 
 
 class CheckpointError(ValueError):
     """A weight file is damaged, hostile or does not fit the model. The model is unchanged."""
 
-    def __init__(self, message: object) -> None:
-        super().__init__(brief(message, 2000))  # names in a file may be as long as the file
+    def __init__(self, message: str) -> None:
+        super().__init__(cut(message, 2000))  # names in a file may be as long as the file
 
 
 class DatasetError(ValueError):

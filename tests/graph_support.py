@@ -19,3 +19,18 @@ def lay(kind, *arguments, **options):
 
 def image(*shape, name=None):
     return Input(shape, dtype=DTYPE, name=name)
+
+
+class Scale(layers.Layer):
+    """The example of the documentation."""
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight("gamma", (input_shape[-1],), initializer="ones")
+
+    def forward(self, x, training=False):
+        return x * self.gamma.value, (x,)
+
+    def backward(self, dy, cache):
+        (x,) = cache
+        self.gamma.add_grad((dy * x).sum(axis=(0, 1, 2)))
+        return dy * self.gamma.value

@@ -1,6 +1,5 @@
 """The same bits from run to run and for every number of threads; every instruction set against the reference."""
 
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from op_calls import OpCall, op_calls
 from op_selfcheck import LARGE
+from processes import ENVIRONMENT, run_python
 from support import ConvCase, randn
 
 import fastconv as fc
@@ -53,15 +53,6 @@ def test_every_convolution_on_one_to_three_threads(case: ConvCase, algorithm: st
     for result in results[1:]:
         for name, got, want in zip(("y", "dx", "dkernel", "dbias"), result, results[0], strict=True):
             assert np.array_equal(got, want), name
-
-
-#: A subprocess imports the fastconv that this process has, installed or not; idle threads sleep, they do not spin.
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(Path(fc.__file__).parents[1]),
-    "OMP_WAIT_POLICY": "passive",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
 def selfcheck(isa: str, threads: int) -> subprocess.CompletedProcess[str]:
@@ -154,16 +145,8 @@ print(bool(np.abs(ops.conv2d(x, k) - theirs.permute(0, 2, 3, 1).numpy()).max() <
 """
 
 
-def run_python(code: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
-
-
 def test_fork_after_a_parallel_region() -> None:
-    """libgomp would hang in the child; the fork handler sets it to one thread."""
+    """By multiprocessing: libgomp would hang in the child, had the fork handler not ended its threads before."""
     assert run_python(FORK) == "True"
 
 

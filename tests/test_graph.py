@@ -7,28 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from graph_support import DTYPE, data, image, lay
+from graph_support import DTYPE, Scale, data, image, lay
 from support import assert_close, awkward_arrays, randn
 from torch_oracle import keras_on_torch
 
 from fastconv import layers
 from fastconv.models import Input, Model, Sequential
-
-
-class Scale(layers.Layer):
-    """The example of the documentation."""
-
-    def build(self, input_shape):
-        self.gamma = self.add_weight("gamma", (input_shape[-1],), initializer="ones")
-
-    def forward(self, x, training=False):
-        return x * self.gamma.value, (x,)
-
-    def backward(self, dy, cache):
-        (x,) = cache
-        self.gamma.add_grad((dy * x).sum(axis=(0, 1, 2)))
-        return dy * self.gamma.value
-
 
 # -- order and names ---------------------------------------------------------------------------------------------------
 

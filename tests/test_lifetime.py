@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from graph_support import Scale
 
 from fastconv import _kernels, applications, layers, optimizers
 from fastconv.callbacks import Callback, CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, ReduceLROnPlateau
@@ -35,21 +36,6 @@ def watch(model):
 
 def alive(references):
     return [thing for reference in references if (thing := reference()) is not None]
-
-
-class Scale(layers.Layer):
-    """A layer of a user's, which runs with its arrays guarded."""
-
-    def build(self, input_shape):
-        self.gamma = self.add_weight("gamma", (input_shape[-1],), initializer="ones")
-
-    def forward(self, x, training=False):
-        return x * self.gamma.value, (x,)
-
-    def backward(self, dy, cache):
-        (x,) = cache
-        self.gamma.add_grad((dy * x).sum(axis=(0, 1, 2)))
-        return dy * self.gamma.value
 
 
 def sequential():

@@ -1,11 +1,11 @@
 """The pool under the arrays: blocks come back, aligned, and a steady training step asks the system for nothing."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import fastconv as fc
 from fastconv import _kernels, applications, layers
@@ -73,7 +73,7 @@ print(held, resident() - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: reads /proc")
 def test_trimming_gives_memory_back_to_the_system() -> None:
     """Not to the C library, which keeps what was freed in the middle of its heap."""
-    held, kept = map(int, subprocess.check_output([sys.executable, "-c", RESIDENT], text=True).split())
+    held, kept = map(int, run_python(RESIDENT).split())
     assert held > 200e6
     assert kept < 60e6
 

@@ -1,6 +1,7 @@
 """Sizes that take ways of their own through the kernels: outputs larger than the caches, which are written past them;
 pixels that collide in a cache; few filters; gradients of weights larger than the data."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,29 @@ def test_layers_with_strides_far_beyond_the_image(far: int, tmp_path: Path) -> N
         model.save(tmp_path / "far.safetensors")
         again = fastconv.models.load_model(tmp_path / "far.safetensors")
         assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize(("depth", "multiplier"), [(1, 2), (2, 1)], ids=["depthwise", "grouped"])
+def test_a_kernel_far_larger_than_the_image(depth: int, multiplier: int) -> None:
+    """Taps that no output meets cost a look each, not one for each other: it took 20 seconds and more."""
+    rng, rows = np.random.default_rng(0), 40_000
+    x, dy = randn(rng, (2, 7, 8, 8), "float32"), randn(rng, (2, 7, 8, 8 * multiplier), "float32")
+    arguments: dict[str, Any] = {"padding": "same", "groups": 8 // depth}
+    top = (rows - 1) // 2
+    near = slice(top - 6, top + 7)  # the kernel rows that meet the image
+    small = {**arguments, "padding": ((6, 6), (0, 1))}
+    for algorithm in ("auto", "depthwise" if depth == 1 else "grouped"):
+        start = time.process_time()
+        dkernel, _ = ops.conv2d_backward_weights(x, dy, (rows, 2), **arguments, algorithm=algorithm)
+        assert time.process_time() - start < 5
+        assert_close(dkernel[near], reference.conv2d_backward_weights(x, dy, (13, 2), **small)[0], "float32")
+        assert not dkernel[: top - 6].any()
+        assert not dkernel[top + 7 :].any()
+        assert_close(
+            ops.conv2d(x, dkernel, **arguments, algorithm=algorithm),
+            reference.conv2d(x, dkernel[near].copy(), **small),
+            "float32",
+        )
 
 
 @pytest.mark.parametrize("far", [2**20, 2**29, 2**31 - 1])

@@ -8,19 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
-import fastconv as fc
 from fastconv import _kernels
 
 pytestmark = pytest.mark.skipif(not _kernels.has_openmp(), reason="NOT TESTED: this build has no OpenMP")
-
-
-def run_python(code: str, **environment: str) -> str:
-    """What a program prints in a process of its own, with the fastconv of this one."""
-    here = {**os.environ, "PYTHONPATH": str(Path(fc.__file__).parents[1]), **environment}
-    result = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, (result.returncode, result.stderr)
-    return result.stdout.strip()
 
 
 # ---- forks ----
@@ -157,8 +149,7 @@ finally:
     not Path("/proc/thread-self/schedstat").exists() or len(os.sched_getaffinity(0)) < 2,
     reason="NOT TESTED: needs Linux and two processors",
 )
-def test_two_threads_beside_a_busy_neighbour_are_not_much_slower_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_beside_a_busy_neighbour_are_not_much_slower_than_one() -> None:
     """They were four times slower: each kernel waited for a thread that waited for a processor."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    ratios = [float(run_python(BESIDE_A_NEIGHBOUR)) for _ in range(3)]
+    ratios = [float(run_python(BESIDE_A_NEIGHBOUR, OMP_WAIT_POLICY=None)) for _ in range(3)]
     assert min(ratios) < 1.5, ratios

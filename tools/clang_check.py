@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from builds import ROOT, build
+
 CLANG = os.environ.get("CLANG", "clang")
 MISSING, ROUNDS = 77, 5
 LIMIT = 1.3  # times slower than the other compiler
@@ -40,14 +41,6 @@ for algorithm in ("implicit_gemm", "winograd"):
         seconds.append((time.process_time() - start) / 4)
     print(";", 2 * 9 * 64 * 64 * 56 * 56 / sorted(seconds)[12] / 1e9, end="")
 """
-
-
-def build() -> Path:
-    """Return the folder to import the clang build from."""
-    command = [sys.executable, "setup.py", "-q", "build", "--build-base", "build/clang"]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "CC": CLANG}, check=True)
-    (package,) = (ROOT / "build" / "clang").glob(f"lib*-{sys.implementation.cache_tag}")
-    return package
 
 
 def run(command: list[str], package: Path, isa: str) -> str:
@@ -84,7 +77,7 @@ def main() -> int:
     if not shutil.which(CLANG):
         print(f"NOT TESTED: the build with clang: {CLANG} is not installed", file=sys.stderr)
         return MISSING
-    package = build()
+    package = build("clang", CC=CLANG)
     isas = run(["-c", "from fastconv import _kernels as k; print(*k.available_isas())"], package, "").split()
     slow = []
     for isa in isas:

@@ -17,7 +17,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from builds import ROOT, build
+
 TESTS = ("test_ops_*.py", "test_properties.py", "test_determinism.py", "test_memory.py", "test_layers_gradcheck.py")
 #: What says something of other processes or of memory, and so nothing more on another instruction set.
 ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process and not zoo and not gives_memory_back"
@@ -42,14 +43,11 @@ def build_sanitized() -> dict[str, str]:
     # Python's own flags have -fwrapv, under which no signed overflow is an error.
     flags = f"{os.environ.get('CFLAGS', '')} -fno-wrapv"
     # At -O3 the checks in the unrolled transforms of Winograd take gcc minutes a file; at -O1 seconds.
-    environment = {**os.environ, "CC": f"{compiler} {SANITIZE}", "CFLAGS": flags, "FASTCONV_CFLAGS": "-O1 -g1"}
-    command = [sys.executable, "setup.py", "-q", "build", "--build-base", "build/sanitize"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    package = build("sanitize", CC=f"{compiler} {SANITIZE}", CFLAGS=flags, FASTCONV_CFLAGS="-O1 -g1")
     libraries = [
         subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip()
         for name in ("libasan.so", "libubsan.so")
     ]
-    (package,) = (ROOT / "build" / "sanitize").glob(f"lib*-{sys.implementation.cache_tag}")
     return {
         "PYTHONPATH": str(package),
         "LD_PRELOAD": " ".join(libraries),  # CPython itself was built without

@@ -47,7 +47,6 @@ int FC(grouped_wins)(const fc_conv2d *d, fc_pass pass) {
   int64_t inputs = pass == FC_BACKWARD_DATA ? d->K : d->C, outputs = pass == FC_BACKWARD_DATA ? d->C : d->K;
   int64_t depth = inputs / d->G, share = outputs / d->G;
   if (d->G == 1) return 0;
-  if (d->KH > 8 * d->H + 64 || d->KW > 8 * d->W + 64) return 0; /* taps outside the image cost the square of them */
   if (depth == 1 && share == 1) return outputs >= VL || (MASKS && outputs > VL / 4);
   if (inputs < VL || outputs < VL || ceil_div(VL - 1, share) * depth + 1 > 2 * VL) return 0;
   return depth == 1 || 2 * max_i64(depth, share) <= VL;

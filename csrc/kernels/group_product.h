@@ -31,16 +31,28 @@ FC_INLINE void group_axes_free(group_axes *a) {
   *a = (group_axes){0}; /* a failure frees at once, and its caller again */
 }
 
-/* Taps first .. last - 1: those whose input lies inside for output g. */
+/* Taps first .. last - 1 */
 typedef struct {
   int64_t first, last;
 } group_span;
 
+/* How many taps lie before position `at`, by halving: a kernel may be far larger than the image. */
+FC_INLINE int64_t group_taps_before(const group_axis *a, int64_t at) {
+  int64_t first = 0, count = a->taps;
+  while (count > 0) {
+    int64_t half = count / 2;
+    if (a->at[first + half] < at)
+      first += half + 1, count -= half + 1;
+    else
+      count = half;
+  }
+  return first;
+}
+
+/* Those whose input lies inside for output g. */
 FC_INLINE group_span group_taps(const group_axis *a, int64_t g) {
-  group_span s = {0, a->taps};
-  while (s.first < s.last && g * a->step + a->at[s.first] < 0) s.first++;
-  while (s.first < s.last && g * a->step + a->at[s.last - 1] >= a->size) s.last--;
-  return s;
+  int64_t origin = g * a->step;
+  return (group_span){group_taps_before(a, -origin), group_taps_before(a, a->size - origin)};
 }
 
 /* Are the taps neighbours of which, for any output, at most half lie outside on either side? */

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, brief
 from . import _files, _idx
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -81,7 +81,7 @@ def _read_archive(path: Path) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarra
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk's, not the archive's, which may send its reader to a place before the first
-        raise _damaged(path, f"truncated or damaged archive ({str(error) or type(error).__name__})") from error
+        raise _damaged(path, f"truncated or damaged archive ({brief(error)})") from error
     if wanted:
         raise _damaged(path, f"the archive lacks {', '.join(wanted)}")
 

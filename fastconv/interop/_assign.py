@@ -44,15 +44,3 @@ def _problem(name: str, parameter: Parameter, array: np.ndarray) -> str | None:
         if np.any(np.isfinite(array) & (np.abs(array) > largest)):
             return f"{name} holds values beyond {parameter.dtype}'s largest, {largest:.4g}"
     return None
-
-
-def shortened(value: object, length: int = 80) -> str:
-    """What a message shows of something that a file says: its repr, cut. Files may hold names of megabytes, integers
-    too long to print and tuples nested too deep to print."""
-    if isinstance(value, str | bytes):
-        text = repr(value[: length + 1])
-    elif value is None or isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 128):
-        text = repr(value)
-    else:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= length else f"{text[:length]}..."

@@ -16,8 +16,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-from ..errors import CheckpointError
-from ._assign import shortened
+from ..errors import CheckpointError, brief, shortened
 
 LIMIT = 16 << 20  # bytes: no description of tensors is as long
 
@@ -114,7 +113,7 @@ class PickleMachine:
         except CheckpointError:
             raise
         except (ValueError, LookupError, TypeError, OverflowError, MemoryError, EOFError, struct.error) as error:
-            raise CheckpointError(f"{self.source}: damaged pickle: {str(error) or type(error).__name__}") from error
+            raise CheckpointError(f"{self.source}: damaged pickle: {brief(error)}") from error
         return result
 
     def _step(self, name: str, argument: Any) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import zipfile
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shortened
 from ..models import Model, saving
-from ._assign import shortened
 from .hdf5 import SIGNATURE
 from .keras_h5 import load_keras_weights
 from .torch_weights import load_torch_weights

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError
-from ._assign import shortened
+from ..errors import CheckpointError, shortened
 from .hdf5_strings import variable_length_strings
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

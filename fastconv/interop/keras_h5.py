@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .. import layers as fastconv_layers
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shortened
 from ..layers.base import Layer
 from ..layers.parameter import Parameter
 from ..models import Model
-from ._assign import Assignment, commit, shortened
+from ._assign import Assignment, commit
 from .hdf5 import Hdf5File
 
 # Names that Keras made up, of any version: type and counter. A name of the user's own has more meaning than an order.

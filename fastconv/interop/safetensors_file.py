@@ -7,8 +7,7 @@ import os
 
 import numpy as np
 
-from ..errors import CheckpointError, brief
-from ._assign import shortened
+from ..errors import CheckpointError, brief, shortened
 
 # bfloat16 has no NumPy dtype; it is the upper half of a float32.
 _DTYPES = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shortened
 from ..layers import BatchNormalization
 from ..models import Model
-from ._assign import shortened
 
 _TORCHVISION_EPSILON = 1e-5
 # Siblings in the order in which torchvision's VGG, SqueezeNet and DenseNet define them.

@@ -15,8 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..errors import CheckpointError
-from ._assign import shortened
+from ..errors import CheckpointError, shortened
 from ._pickle_machine import LIMIT, LONGEST_NAME, Global, NumberKey, PickleMachine, plain_key
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shortened
 from ..models import Model
-from ._assign import Assignment, commit, shortened
+from ._assign import Assignment, commit
 from .torch_layers import Unit, units_of
 from .torch_names import definition_order, known_network
 

@@ -10,8 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import CheckpointError, brief
-from ._assign import shortened
+from ..errors import CheckpointError, brief, shortened
 from ._pickle_machine import LIMIT
 from .torch_pickle import Fetch, Storage, native, unpickle
 
@@ -75,9 +74,7 @@ class _Archive:
             self.zip = zipfile.ZipFile(file)
             members = self.zip.infolist()
         except _DAMAGE as error:
-            raise CheckpointError(
-                f"{source} is a damaged zip archive: {brief(error) or type(error).__name__}"
-            ) from error
+            raise CheckpointError(f"{source} is a damaged zip archive: {brief(error)}") from error
         self.members = {member.filename: member for member in members}
         if len(self.members) < len(members):
             raise CheckpointError(f"{source}: two members of the archive have the same name")
@@ -111,4 +108,4 @@ class _Archive:
         try:
             return self.zip.read(member)
         except _DAMAGE as error:
-            raise CheckpointError(f"{where} is damaged: {brief(error) or type(error).__name__}") from error
+            raise CheckpointError(f"{where} is damaged: {brief(error)}") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import losses, metrics, optimizers
 from ..atomic import Path
-from ..errors import CheckpointError, brief
+from ..errors import CheckpointError, shortened
 from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
 from .tensor_file import Spec, TensorFile, open_tensors, write_tensors
@@ -85,7 +85,7 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None = None, comp
     """
     with open_tensors(path) as file:
         if file.metadata.get("format") != "fastconv model" or file.metadata.get("version") != _VERSION:
-            said = ", ".join(f"{key} {brief(repr(file.metadata.get(key)), 40)}" for key in ("format", "version"))
+            said = ", ".join(f"{key} {shortened(file.metadata.get(key), 40)}" for key in ("format", "version"))
             raise CheckpointError(
                 f"{file.name} was not written by model.save of this version (it says: {said}); load_weights reads "
                 "weight files"
