@@ -179,7 +179,7 @@ def test_every_part_notices_what_it_is_for(campaign, tmp_path, name):
 
 
 def test_the_ready_command_is_understood_by_make():
-    command = ["make", "-n", "fuzz", "CASE=valid:12"]
+    command = ["make", "-n", "--no-print-directory", "fuzz", "CASE=valid:12"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.search(r"python tests/fuzz .*--case[ =]'?valid:12", run.stdout.splitlines()[-1])
 
