@@ -5,7 +5,6 @@ A layer of your own defines ``build`` (weights), ``forward`` and ``backward``; s
 
 from __future__ import annotations
 
-import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from ..errors import did_you_mean
 from ..registry import serialize, snake_case
 from .node import Node, Shape, Tensor
+from .protocol import build_once, output_and_cache
 from .weights import WeightOwner, check_trial_run
 
 _PROBE_SIZES = (32, 48)  # stand in for an unknown height or width when a shape comes from a trial run
@@ -65,7 +65,7 @@ class Layer(WeightOwner):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
-            cls.build = _build_once(cls.__dict__["build"])  # type: ignore[assignment,method-assign]
+            cls.build = build_once(cls.__dict__["build"])  # type: ignore[assignment,method-assign]
 
     def __init__(
         self,
@@ -324,23 +324,6 @@ class Layer(WeightOwner):
         return f"<{self.label}>"
 
 
-def output_and_cache(layer: Layer, result: Any) -> tuple[Any, Any]:
-    """Return what ``forward`` returned, once it is known to be a pair."""
-    if isinstance(result, tuple) and len(result) == 2:
-        return result
-    got = f"{len(result)} things" if isinstance(result, tuple) else f"one {type(result).__name__}"
-    shape = f" of shape {result.shape}" if isinstance(result, np.ndarray) else ""
-    raise TypeError(
-        f"{type(layer).__name__}.forward must return two things, the output and a cache for backward (or None), "
-        f"but it returned {got}{shape}"
-    )
-
-
-def accepts_need_dx(method: Callable[..., Any]) -> bool:
-    """Whether a layer's ``forward`` or ``backward`` has an argument ``need_dx``."""
-    return "need_dx" in inspect.signature(method).parameters
-
-
 def _plain(value: Any) -> Any:
     """``value`` in JSON's terms."""
     if isinstance(value, list | tuple):
@@ -357,21 +340,3 @@ def _own_arguments(cls: type) -> set[str]:
 
 def _one(items: Sequence[Any]) -> Any:
     return items[0] if len(items) == 1 else list(items)
-
-
-def _build_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Wrap a subclass's ``build``: a second call does nothing, a failed one leaves no weights behind."""
-
-    @functools.wraps(build)
-    def wrapper(self: Layer, input_shape: Any) -> None:
-        if self.built:
-            return
-        try:
-            build(self, input_shape)
-        except BaseException:
-            self._trainable_parameters.clear()
-            self._state_parameters.clear()
-            raise
-        self.built = True
-
-    return wrapper

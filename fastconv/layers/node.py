@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .base import Layer
+from typing import Any
 
 Shape = tuple[int | None, ...]
 
@@ -48,7 +45,7 @@ class Node:
     """One call of a layer on tensors. A shared layer has several nodes.
 
     Args:
-        layer: what was called. It learns of the node from whoever makes it.
+        layer: the :class:`Layer` that was called. It learns of the node from whoever makes it.
         inputs: tensors, in the order of ``layer.forward``'s arguments.
         shapes, dtypes: of the outputs.
         training: fixed for this call, or None for what the model is doing.
@@ -58,7 +55,7 @@ class Node:
 
     def __init__(
         self,
-        layer: Layer,
+        layer: Any,
         inputs: Sequence[Tensor],
         shapes: Sequence[Shape],
         dtypes: Sequence[str],
@@ -71,8 +68,8 @@ class Node:
         self._made: dict[int, weakref.ref[Tensor]] = {}
 
     @property
-    def layer(self) -> Layer:
-        """What was called; alive as long as it, a tensor of the call, or a model with the call is held."""
+    def layer(self) -> Any:
+        """The :class:`Layer` that was called; alive as long as it, a tensor of the call, or a model with it is held."""
         layer = self._layer()
         if layer is None:
             raise ReferenceError("the layer of this call is gone: hold on to it, to its output or to a model")

@@ -13,9 +13,6 @@ import numpy as np
 from .. import config, initializers, random, regularizers
 from .parameter import ALIGNMENT, Parameter
 
-if TYPE_CHECKING:
-    from .base import Layer
-
 FLOAT_TYPES = ("float32", "float64")
 _TRIAL_VALUES = 2**26  # 256 MB in float32, an image of 8192 x 8192 pixels
 _UNKNOWN_SIZE = 48  # no less than what stands in for an unknown size in a trial run
@@ -99,8 +96,8 @@ class WeightOwner:
 
         @property
         def label(self) -> str: ...
-        def sublayers(self) -> dict[str, Layer]: ...
-        def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]: ...
+        def sublayers(self) -> dict[str, Any]: ...
+        def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Any]]: ...
 
     def add_weight(
         self,

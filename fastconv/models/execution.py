@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..layers.base import Layer, accepts_need_dx, output_and_cache
+from ..layers.base import Layer
 from ..layers.node import Node, Tensor
 from ..layers.parameter import Parameter
+from ..layers.protocol import accepts_need_dx, output_and_cache
 from .fusion import Call, calls
 from .graph import Graph
 

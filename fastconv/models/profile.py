@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import config, ops
-from ..layers.base import output_and_cache
+from ..layers.protocol import output_and_cache
 from ..ops.geometry import integer
 from .execution import Plan, Step
 from .flat import flat_graph
