@@ -1,6 +1,6 @@
 """Objects by name: how ``"he_normal"``, ``"adam"`` or ``{"class_name": ..., "config": ...}`` becomes an object.
 
-Losses, metrics, optimizers, initializers and regularizers share these few functions. A user's own classes are
+Layers, losses, metrics, optimizers, initializers and regularizers share these few functions. A user's own classes are
 found while a :func:`custom_object_scope` is open; ``load_model(custom_objects=...)`` opens one.
 """
 
@@ -118,3 +118,11 @@ def by_name(*classes: type) -> dict[str, Any]:
     for cls in classes:
         table.update({cls.__name__: cls, snake_case(cls.__name__): cls, cls.__name__.lower(): cls})
     return table
+
+
+LAYERS: dict[str, Any] = {}  # every class that a description of a model can name; the packages that define them add
+
+
+def register_layers(*classes: type) -> None:
+    """Enter classes into :data:`LAYERS`."""
+    LAYERS.update(by_name(*classes))

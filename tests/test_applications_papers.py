@@ -26,7 +26,7 @@ from torch_oracle import torch
 import fastconv as fc
 from fastconv import applications, layers
 from fastconv.applications.googlenet import AUXILIARY_LOSS_WEIGHT, LOSS_WEIGHTS, GoogLeNet
-from fastconv.models.summary import model_costs
+from fastconv.graph.costs import graph_costs
 from fastconv.testing import gradcheck
 
 nn, F = torch.nn, torch.nn.functional
@@ -59,7 +59,7 @@ def test_parameters_and_multiply_adds(name, options, parameters, multiply_adds):
     function = getattr(applications, name)
     model = function(**options)
     assert sum(p.size for p in model.trainable_weights) == parameters
-    assert model_costs(model, model.input_shape).multiply_adds == multiply_adds
+    assert graph_costs(model.graph, [model.input_shape]).multiply_adds == multiply_adds
     for number in (parameters, multiply_adds):
         assert f"{number:,}" in function.__doc__
     assert model.input_shape[1:] == applications.imagenet.network_of(name).input_shape

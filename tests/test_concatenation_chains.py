@@ -7,7 +7,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import layers, ops
-from fastconv.models.execution import Plan
+from fastconv.graph.execution import Plan
 
 
 def dense_block(normalise: bool = True) -> fc.Model:

@@ -11,6 +11,7 @@ import pytest
 
 from fastconv import _kernels, layers, losses, ops, optimizers, regularizers
 from fastconv.models import Input, Model, Sequential
+from fastconv.training import step_of
 from fastconv.utils import set_random_seed
 
 X = np.random.default_rng(0).normal(size=(6, 6, 5, 2)).astype(np.float32)
@@ -275,4 +276,4 @@ def test_a_step_copies_no_weights():
     """Only what a forward pass may change is put aside, which is little: not the weights of a frozen network."""
     model = Sequential([Input((4,)), layers.Dense(5, trainable=False), layers.BatchNormalization(), layers.Dense(2)])
     model.compile("sgd", "mse")
-    assert [type(layer).__name__ for layer in model._steps().stateful] == ["BatchNormalization"]
+    assert [type(layer).__name__ for layer in step_of(model).stateful] == ["BatchNormalization"]

@@ -13,8 +13,8 @@ from graph_support import DTYPE, data, image, lay
 from support import randn
 
 from fastconv import layers, ops
+from fastconv.graph.execution import Plan
 from fastconv.models import Input, Model, Sequential
-from fastconv.models.execution import Plan
 
 
 class Spy(layers.Layer):

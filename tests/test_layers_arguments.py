@@ -10,8 +10,8 @@ from layer_cases import IMAGE, LAYERS
 from support import randn
 
 from fastconv import layers, ops, reference
+from fastconv.graph.architecture import deserialize_layer, serialize_layer
 from fastconv.models import Sequential
-from fastconv.models.architecture import deserialize_layer, serialize_layer
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)

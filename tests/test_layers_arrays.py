@@ -10,7 +10,7 @@ from layer_cases import IMAGE, LAYERS
 from support import awkward_arrays, randn
 
 from fastconv import layers
-from fastconv.models.architecture import deserialize_layer, serialize_layer
+from fastconv.graph.architecture import deserialize_layer, serialize_layer
 
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 

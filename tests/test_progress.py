@@ -67,7 +67,7 @@ def test_notebook_counts_as_able_to_show_a_bar(monkeypatch):
     import tqdm.auto
     import tqdm.notebook
 
-    from fastconv.models.progress import resolve_verbose
+    from fastconv.training.progress import resolve_verbose
 
     assert resolve_verbose("auto") == 2  # pytest captures standard error
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))

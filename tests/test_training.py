@@ -6,6 +6,7 @@ from training_support import blobs, compiled, network, weights_equal
 
 from fastconv import layers, losses, optimizers
 from fastconv.models import Input, Model, Sequential
+from fastconv.training import step_of
 from fastconv.utils import to_categorical
 
 # ---- learning ----
@@ -155,14 +156,14 @@ def test_softmax_is_fused_only_where_nothing_else_reads_it():
     shared = Model(inputs, [scores, layers.Dense(2)(scores)])
     fused.compile("sgd", "sparse_categorical_crossentropy")
     shared.compile("sgd", ["sparse_categorical_crossentropy", "mse"])
-    assert fused._steps().objective.linear_outputs == {0}
-    assert shared._steps().objective.linear_outputs == frozenset()
+    assert step_of(fused).objective.linear_outputs == {0}
+    assert step_of(shared).objective.linear_outputs == frozenset()
     separate = Sequential([layers.Dense(3, input_shape=(4,)), layers.Activation("softmax")])
     separate.compile("sgd", "categorical_crossentropy")
-    assert separate._steps().objective.linear_outputs == {0}
+    assert step_of(separate).objective.linear_outputs == {0}
     logits = Sequential([layers.Dense(3, input_shape=(4,))])
     logits.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
-    assert logits._steps().objective.linear_outputs == frozenset()
+    assert step_of(logits).objective.linear_outputs == frozenset()
 
 
 def test_saturated_softmax_still_learns():

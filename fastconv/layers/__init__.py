@@ -5,6 +5,7 @@
 """
 
 from ..errors import suggest_names
+from ..registry import register_layers
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .base import Layer
 from .convolution import Conv2D, DepthwiseConv2D
@@ -73,3 +74,4 @@ __all__ = [
     "ZeroPadding2D",
 ]
 suggest_names(__name__)
+register_layers(*{c for name in __all__ if isinstance(c := globals()[name], type) and issubclass(c, Layer)})

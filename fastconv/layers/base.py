@@ -133,6 +133,10 @@ class Layer(WeightOwner):
         """Return the dtype of each output; by default the first input's."""
         return [input_dtypes[0]] * outputs
 
+    def inline(self) -> Any:
+        """Return the :class:`fastconv.graph.Graph` of calls that a call of this layer stands for; None: it is one."""
+        return None
+
     def multiply_adds(self, input_shape: Any, output_shape: Any) -> int:
         """Return the multiply-adds of one sample, for :meth:`Model.summary`; shapes are fully known."""
         return 0

@@ -2,9 +2,11 @@
 
 from ..errors import suggest_names
 from ..layers.input import Input
+from ..registry import register_layers
 from .model import Model
 from .saving import load_model
 from .sequential import Sequential
 
 __all__ = ["Input", "Model", "Sequential", "load_model"]
 suggest_names(__name__)
+register_layers(Model, Sequential)

@@ -1,26 +1,26 @@
-"""Model: a graph of layers that is itself a layer, and can be trained."""
+"""Model: a graph of layers that can be trained, evaluated and saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..layers.base import Layer
-from ..layers.node import Shape, Tensor
-from . import architecture, summary
-from .execution import Plan, Tape
-from .graph import Graph
-from .training import Trainer
+from .. import training
+from ..callbacks import History
+from ..data.batches import Ports, as_inputs, make_batch
+from ..data.sources import make_data, with_validation
+from ..graph.layer import GraphLayer
+from ..optimizers import Optimizer
+from ..training.loop import check_epochs, weighted
+from ..training.progress import resolve_verbose
+from . import saving, summary
 
 if TYPE_CHECKING:
     from .profile import Profile
 
-NO_OUTPUTS: frozenset[int] = frozenset()
 
-
-class Model(Trainer):
+class Model(GraphLayer):
     """The layers between ``inputs`` and ``outputs``, with training (``compile``, ``fit``, ...) on top::
 
         x = Input((28, 28, 1))
@@ -30,10 +30,20 @@ class Model(Trainer):
 
     A model is a layer: it can be called on tensors to become part of another model, and on arrays.
 
+    Data may be float64 or integers, such as images of uint8: they are cast to the model's dtype, and **not** scaled.
+
     Args:
         inputs, outputs: a tensor or a list of them. An input may also be the output of another model's layer.
         name: of the model.
         trainable: False freezes all layers.
+
+    Attributes:
+        optimizer: set by :meth:`compile`.
+        stop_training: a callback sets it to end :meth:`fit`.
+        epoch: the number of epochs completed, what ``initial_epoch`` continues from after ``load_model``.
+        history: of the last :meth:`fit`.
+        shuffle_seed: what the order of each epoch follows from, with the epoch's number.
+        compile_arguments: loss, loss_weights and metrics as given to :meth:`compile`, or None.
 
     Raises:
         TypeError: not tensors. ValueError: outputs that need an Input not listed, two layers with the same name.
@@ -42,248 +52,230 @@ class Model(Trainer):
     default_name = "functional"
     config_fields = ()
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
-        super().__init__(name=name)
-        self._set_graph(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
-        if not trainable:
-            self.trainable = False
+    optimizer: Optimizer | None = None
+    stop_training: bool = False
+    epoch: int = 0
+    shuffle_seed: int | None = None
+    history: History | None = None
+    compile_arguments: dict[str, Any] | None = None
+    _training_step: Any = None
 
-    def _set_graph(
-        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], names: Mapping[Layer, str] | None = None
+    # ---- training ----
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None
     ) -> None:
-        self._graph: Graph | None = Graph(inputs, outputs, names)
-        self._plans: dict[frozenset[int], Plan] = {}
-        self.dtype = inputs[0].dtype
-        self.built = True
+        """Choose how to train.
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy makes plans of its own: in those of the original may stand functions of the original's layers."""
-        return {**super().__getstate__(), "_plans": {}}
+        A loss of categorical cross-entropy on an output that ends in a softmax, which nothing else uses, is computed
+        together with that softmax: stably, from the logits.
 
-    # ---- what is in it ----
-
-    @property
-    def graph(self) -> Graph:
-        """The nodes, layers and names of the model.
-
-        Raises:
-            RuntimeError: a Sequential that does not know its input shape yet.
-        """
-        if self._graph is None:
-            raise RuntimeError(
-                f"{self.label} is not built: give the first layer input_shape=, call build((None, ...)), or call it"
-            )
-        return self._graph
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, each once, in Keras' order."""
-        return list(self.graph.layers)
-
-    def sublayers(self) -> dict[str, Layer]:
-        return {name: layer for layer, name in self.graph.names.items()}
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """Return a layer by name or by position in :attr:`layers`.
+        Args:
+            optimizer: a name (``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"adagrad"``) or an Optimizer.
+            loss: a name, a Loss, or your own object with ``forward(y_true, y_pred) -> (loss, cache)`` and
+                ``backward(cache) -> dy``. With several outputs a list or a dict by output name; None for an output
+                leaves it untrained; a single loss serves all.
+            loss_weights: a list or dict of factors in the total loss; 1 by default.
+            metrics: a list of names or functions ``(y_true, y_pred)``; with several outputs a list of lists, or a
+                dict by output name. ``"accuracy"`` becomes the kind that fits the shapes.
 
         Raises:
-            ValueError: no such layer (the message lists the names), or not exactly one of the arguments.
+            ValueError: an unknown name. TypeError: not a loss, metric or optimizer.
         """
-        if (name is None) == (index is None):
-            raise ValueError("give either name or index")
-        layers = self.layers
-        if index is not None:
-            if not -len(layers) <= index < len(layers):
-                raise ValueError(f"no layer {index}: {self.label} has {len(layers)} layers")
-            return layers[index]
-        found = self.sublayers().get(str(name))
-        if found is None:
-            raise ValueError(f'no layer "{name}" in {self.label}; there are: {", ".join(self.sublayers())}')
-        return found
+        training.compile_model(self, optimizer, loss, loss_weights, metrics)
 
     @property
-    def inputs(self) -> list[Tensor]:
-        """The input tensors."""
-        return list(self.graph.inputs)
+    def compiled(self) -> bool:
+        """Whether :meth:`compile` has been called."""
+        return self.compile_arguments is not None
 
     @property
-    def outputs(self) -> list[Tensor]:
-        """The output tensors."""
-        return list(self.graph.outputs)
+    def metrics_names(self) -> list[str]:
+        """Names of what :meth:`evaluate` returns, the loss first."""
+        return training.step_of(self).objective.names
 
-    @property
-    def input(self) -> Any:
-        """The input tensor, a list if there are several."""
-        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+    ) -> History:
+        """Train, and return the history.
 
-    @property
-    def output(self) -> Any:
-        """The output tensor, a list if there are several."""
-        return self.outputs[0] if len(self.outputs) == 1 else self.outputs
+        Ctrl-C ends training cleanly: the step it meets is done whole or not at all, ``on_train_end`` of the callbacks
+        is called, and :attr:`history` holds the epochs so far. Then it goes on as KeyboardInterrupt.
 
-    @property
-    def input_shape(self) -> Any:
-        """Shape of the input (batch None), a list if there are several."""
-        shapes = [t.shape for t in self.inputs]
-        return shapes[0] if len(shapes) == 1 else shapes
+        Args:
+            x: inputs: an array, a list of them or a dict by input name; or an iterable of batches ``(x, y)`` or
+                ``(x, y, sample_weight)``. An iterable is run through once an epoch; with ``steps_per_epoch`` it goes
+                on where it was, and may be endless.
+            y: targets, like x. Integer labels for the sparse losses.
+            batch_size: samples a batch, 32 by default; only for arrays.
+            epochs: train until this many are done, counted from 0.
+            verbose: 0 silent, 1 a bar, 2 a line an epoch; ``"auto"``: a bar in a terminal or notebook, else lines.
+            callbacks: a :class:`fastconv.callbacks.Callback` or a list of them.
+            validation_split: fraction of the arrays' end, taken before shuffling, to validate on.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to validate on after each epoch, or an iterable.
+            shuffle: whether to shuffle arrays; epoch k's order follows from a seed and k.
+            class_weight: class -> weight of its samples; missing classes weigh 1.
+            sample_weight: a weight per sample.
+            initial_epoch: continue from here: for a model from ``load_model``, ``initial_epoch=model.epoch`` gives
+                the same bits as a run that was never interrupted.
+            steps_per_epoch: batches an epoch.
+            validation_steps: batches of the validation data to use.
+            validation_batch_size: ``batch_size`` for the validation data.
 
-    @property
-    def output_shape(self) -> Any:
-        """Shape of the output (batch None), a list if there are several."""
-        shapes = [t.shape for t in self.outputs]
-        return shapes[0] if len(shapes) == 1 else shapes
-
-    @property
-    def final_activations(self) -> tuple[str | None, ...]:
-        """For each output the name of the activation its layer ends in, if nothing else reads that value, else None.
-
-        Such outputs may be listed in ``linear_outputs``, and then come without it: logits in place of a softmax.
+        Raises:
+            RuntimeError: before :meth:`compile`.
+            ValueError: shapes that the model does not take, labels out of range, arguments that exclude each other.
+            TypeError: arrays that are not numbers, labels that are not integers.
+            KeyboardInterrupt: Ctrl-C.
         """
-        graph = self.graph
-        return tuple(
-            getattr(t.node.layer, "final_activation", None) if graph.uses[t] == 1 and t.node in graph.nodes else None
-            for t in graph.outputs
+        training.check_compiled(self)
+        verbosity = resolve_verbose(verbose)
+        check_epochs(epochs, initial_epoch)
+        data = make_data(x, y, sample_weight, batch_size, steps_per_epoch, self._ports)
+        data, validation = with_validation(
+            data, validation_data, validation_split, validation_batch_size, validation_steps, self._ports
         )
+        options = training.FitOptions(
+            epochs, initial_epoch, verbosity, callbacks, shuffle, class_weight, steps_per_epoch, validation_steps
+        )
+        return training.fit(self, data, validation, options)
 
-    @property
-    def final_activation(self) -> str | None:
-        """The one entry of :attr:`final_activations`; None with several outputs."""
-        return self.final_activations[0] if len(self.graph.outputs) == 1 else None
-
-    # ---- running ----
-
-    def infer(self, *inputs: Any, training: bool = False, linear_outputs: Iterable[int] = NO_OUTPUTS) -> Any:
-        """Return the output (a list with several). Thread-safe: nothing is stored in the model.
-
-        Args:
-            inputs, training, linear_outputs: as for :meth:`forward`.
-        """
-        outputs = self._plan(linear_outputs).infer(self._checked(inputs), training)
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def forward(
+    def evaluate(
         self,
-        *inputs: Any,
-        training: bool = False,
-        linear_outputs: Iterable[int] = NO_OUTPUTS,
-        need_dx: bool = True,
-    ) -> tuple[Any, Tape]:
-        """Return the output (a list with several) and the caches for :meth:`backward`.
-
-        Args:
-            inputs: an array, several arrays, or a list of them.
-            training: whether dropout drops and batch normalisation uses the batch.
-            linear_outputs: outputs to return without their final activation, see :attr:`final_activations`.
-            need_dx: False promises that backward will not be asked for dx; then layers before the first trainable
-                weight keep no cache.
-
-        Raises:
-            ValueError, TypeError: an array of another shape or dtype than the model's input.
-        """
-        outputs, tape = self._plan(linear_outputs).forward(self._checked(inputs), training, need_dx)
-        return (outputs[0] if len(outputs) == 1 else outputs), tape
-
-    def backward(
-        self,
-        dy: Any,
-        cache: Tape,
-        need_dx: bool = True,
-        linear_outputs: Iterable[int] = NO_OUTPUTS,
-        retain_caches: bool = False,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
     ) -> Any:
-        """Hand weight gradients to the parameters and return dx (a list with several inputs).
+        """Return the loss and metrics on a data set.
 
         Args:
-            dy: gradient for the output, or a list with one per output; None where there is none.
-            cache: from :meth:`forward`. It is used up, so that memory is free as early as can be.
-            need_dx: whether dx is wanted; None is returned otherwise.
-            linear_outputs: as given to forward.
-            retain_caches: keep the cache for another backward pass.
+            x, y, batch_size, sample_weight: as in :meth:`fit`.
+            verbose: as in :meth:`fit`.
+            steps: number of batches to use; needed for an endless generator.
+            callbacks: a list, for their ``on_test_...`` hooks.
+            return_dict: return name -> value.
+
+        Returns:
+            The loss alone if there are no metrics, else ``[loss, metric, ...]`` (see :attr:`metrics_names`).
 
         Raises:
-            ValueError: dy of another shape than the output. RuntimeError: a cache that was used up.
+            RuntimeError, ValueError, TypeError: as :meth:`fit`.
         """
-        gradients = list(dy) if isinstance(dy, list | tuple) else [dy]
-        graph = self.graph
-        if len(gradients) != len(graph.outputs):
-            raise ValueError(f"{self.label} has {len(graph.outputs)} outputs, got {len(gradients)} gradients")
-        plan = self._plan(linear_outputs)
-        dxs = plan.backward(gradients, cache, need_dx, retain_caches)
-        if not need_dx:
-            return None
-        filled = [
-            np.zeros(cache.shapes[slot] or (), self.dtype) if dx is None else dx
-            for slot, dx in zip(plan.input_slots, dxs, strict=True)
-        ]
-        return filled[0] if len(filled) == 1 else filled
+        training.check_compiled(self)
+        data = make_data(x, y, sample_weight, batch_size, steps, self._ports)
+        logs = training.evaluate(self, data, steps, resolve_verbose(verbose), callbacks)
+        return logs if return_dict else training.values_of(logs)
 
-    def forward_linear(self, *inputs: Any, training: bool = False) -> tuple[Any, Tape]:
-        """:meth:`forward` without the final activation of the one output."""
-        return self.forward(*inputs, training=training, linear_outputs=(0,))
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the model's output (a list with several) for a data set, computed batch by batch.
 
-    def backward_linear(self, dz: Any, cache: Tape, need_dx: bool = True) -> Any:
-        """:meth:`backward` for what :meth:`forward_linear` returned."""
-        return self.backward(dz, cache, need_dx=need_dx, linear_outputs=(0,))
+        Args:
+            x: as in :meth:`fit`; the targets of an iterable's batches are ignored.
+            batch_size: samples a batch, 32 by default; only for arrays.
+            verbose: 1 shows a bar in a terminal or notebook.
+            steps: number of batches; needed for an endless generator.
+            callbacks: a list, for their ``on_predict_...`` hooks.
 
-    def trace(self, *inputs: Any, training: bool = False) -> Iterator[tuple[str, Layer, Any]]:
-        """Yield (name, layer, output) for every call in order: feature maps, or where the first NaN arises."""
-        names = self.graph.names
-        plan = Plan(self.graph, fused=False)  # every layer's own output
-        for layer, y in plan.trace(self._checked(inputs), training):
-            yield names[layer], layer, y
+        Raises:
+            ValueError: another shape than the model's input; the message shows both. TypeError: not numbers.
+        """
+        data = make_data(x, None, None, batch_size, steps, self._ports)
+        return training.predict(self, data, steps, resolve_verbose(verbose), callbacks)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        shapes = self.tensor_shapes(input_shape if isinstance(input_shape, list) else [input_shape])
-        results = [shapes[t] for t in self.graph.outputs]
-        return results[0] if len(results) == 1 else results
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Make one training step; return the batch's loss and metrics, of before the step, as :meth:`evaluate` does.
 
-    def tensor_shapes(self, input_shapes: Sequence[Shape]) -> dict[Tensor, Shape]:
-        """Return the shape of every tensor of the model for inputs of these shapes (batch included)."""
-        graph = self.graph
-        self._check_count(len(input_shapes))
-        for tensor, shape in zip(graph.inputs, input_shapes, strict=True):
-            _check_shape(self.label, shape, tensor)
-        shapes: dict[Tensor, Shape] = dict(zip(graph.inputs, map(tuple, input_shapes), strict=True))
-        for node in graph.nodes:
-            sources = [shapes[t] for t in node.inputs]
-            result = node.layer.compute_output_shape(sources[0] if len(sources) == 1 else sources)
-            for tensor, shape in zip(node.outputs, result if isinstance(result, list) else [result], strict=True):
-                shapes.setdefault(tensor, shape)
-        return shapes
+        Args:
+            x, y, sample_weight, class_weight, return_dict: as in :meth:`fit` and :meth:`evaluate`.
+        """
+        training.check_compiled(self)
+        batch = weighted(make_batch(x, y, sample_weight, self._ports(x)), class_weight)
+        logs = training.train_on_batch(self, batch)
+        return logs if return_dict else training.values_of(logs)
 
-    def multiply_adds(self, input_shape: Any, output_shape: Any) -> int:
-        return summary.model_costs(self, input_shape).multiply_adds or 0
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Return one batch's loss and metrics, as :meth:`evaluate` does."""
+        training.check_compiled(self)
+        logs = training.test_on_batch(self, make_batch(x, y, sample_weight, self._ports(x)))
+        return logs if return_dict else training.values_of(logs)
 
-    def compute_output_dtypes(self, input_dtypes: Sequence[str], outputs: int) -> list[str]:
-        return [t.dtype for t in self.graph.outputs]
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the model's output (a list with several) for one batch."""
+        return self.infer(*as_inputs(x, self._ports(x)))
 
-    def _plan(self, linear_outputs: Iterable[int] = NO_OUTPUTS) -> Plan:
-        key = frozenset(linear_outputs)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = Plan(self.graph, key)
-        return plan
+    def _ports(self, x: Any) -> Ports:
+        return training.ports_for(self, x)
 
-    def _checked(self, inputs: Sequence[Any]) -> list[np.ndarray]:
-        arrays = list(inputs[0]) if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else list(inputs)
-        if self._graph is None:
-            self.build((None, *np.shape(arrays[0])[1:]))
-        tensors = self.graph.inputs
-        self._check_count(len(arrays))
-        for i, (x, tensor) in enumerate(zip(arrays, tensors, strict=True)):
-            if not isinstance(x, np.ndarray):
-                raise TypeError(f"{self.label} takes NumPy arrays, got {type(x).__name__}")
-            if x.shape[1:] != tensor.shape[1:]:
-                _check_shape(self.label, x.shape, tensor)
-            if x.dtype != tensor.dtype:
-                arrays[i] = x = np.asarray(x, x.dtype.newbyteorder("="))
-            if x.dtype != tensor.dtype:
-                raise TypeError(f"{self.label} takes {tensor.dtype}, got {x.dtype}: x.astype(np.{tensor.dtype})")
-        return arrays
+    # ---- files ----
 
-    def _check_count(self, count: int) -> None:
-        if count != len(self.graph.inputs):
-            raise ValueError(f"{self.label} has {len(self.graph.inputs)} inputs, got {count}")
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write all weights to a safetensors file, keys ``"conv2d/kernel"``.
+
+        An existing file is replaced atomically and keeps its mode.
+
+        Raises:
+            RuntimeError: a model that is not built.
+            OSError: the file cannot be written; a path that ends in a slash, or something there that is no regular
+                file, such as a folder or a device. The message names it.
+        """
+        saving.save_weights(self, path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Read weights from a file of :meth:`save_weights` or :meth:`save`.
+
+        Raises:
+            CheckpointError: a damaged file, or weights that are missing, too many, or of another shape or dtype; the
+                message names them, and the model is unchanged.
+            RuntimeError: a model that is not built. OSError: the file cannot be read, or is no regular file.
+        """
+        saving.load_weights(self, path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture, weights and, if compiled, the whole state of training to one safetensors file.
+
+        An existing file is replaced as by :meth:`save_weights`.
+        :func:`fastconv.models.load_model` reads it back; a run that goes on from there with
+        ``fit(..., initial_epoch=model.epoch)`` gives the same bits as one never interrupted.
+
+        Raises:
+            TypeError: a loss, metric or schedule that cannot be described in a file, such as a lambda.
+            RuntimeError, OSError: as :meth:`save_weights`.
+        """
+        saving.save_model(self, path)
 
     # ---- descriptions ----
 
@@ -313,45 +305,3 @@ class Model(Trainer):
         from .profile import profile
 
         return profile(self, x, repeats, training)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return layers and connections in JSON's terms; weights are not included."""
-        return architecture.graph_config(self)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-        """Build a model with new weights from what :meth:`get_config` returned.
-
-        Args:
-            config: the description.
-            custom_objects: class name -> class, for layers of your own.
-
-        Raises:
-            ValueError: an unknown class, or a description that does not fit together.
-        """
-        inputs, outputs = architecture.graph_from_config(config, custom_objects)
-        model = cls(inputs, outputs, name=config.get("name"))
-        model._trainable = bool(config.get("trainable", True))
-        return model
-
-
-def _tensors(value: Any, what: str) -> list[Tensor]:
-    tensors = list(value) if isinstance(value, list | tuple) else [value]
-    if not tensors:
-        raise ValueError(f"a model needs {what}, got an empty list")
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"{what} must be tensors (an Input, or what a layer called on one returns), got {type(tensor).__name__}"
-            )
-    return tensors
-
-
-def _check_shape(label: str, shape: Sequence[int | None], tensor: Tensor) -> None:
-    """Raise ValueError, showing both, unless ``shape`` fits the input ``tensor``."""
-    fits = len(shape) == len(tensor.shape) and all(
-        expected is None or size is None or size == expected
-        for size, expected in zip(shape[1:], tensor.shape[1:], strict=True)
-    )
-    if not fits:
-        raise ValueError(f"{label} expects an input of shape {tensor.shape}, got {tuple(shape)}")

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import config, ops
+from ..graph.execution import Plan, Step
+from ..graph.flat import flat_graph
+from ..graph.fusion import calls
+from ..graph.graph import Graph
 from ..layers.protocol import output_and_cache
 from ..ops.geometry import integer
-from .execution import Plan, Step
-from .flat import flat_graph
-from .fusion import calls
-from .graph import Graph
 from .summary import _bytes  # the same units as summary()
 
 if TYPE_CHECKING:

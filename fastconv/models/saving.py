@@ -18,7 +18,7 @@ from ..atomic import Path
 from ..errors import CheckpointError, shortened
 from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
-from .tensor_file import Spec, TensorFile, open_tensors, write_tensors
+from ..tensor_file import Spec, TensorFile, open_tensors, write_tensors
 
 if TYPE_CHECKING:
     from ..layers.parameter import Parameter
@@ -115,7 +115,7 @@ def _rebuild(file: TensorFile, compile: bool) -> Any:
 
 
 def _build(description: Any) -> Any:
-    from .architecture import count_calls, deserialize_layer
+    from ..graph.architecture import count_calls, deserialize_layer
     from .model import Model
 
     calls = count_calls(description)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..graph.architecture import deserialize_layer, serialize_layer
+from ..graph.graph import free_name
 from ..layers.base import Layer
 from ..layers.input import Input, InputLayer
 from ..layers.node import Shape, Tensor
-from . import architecture
-from .graph import Graph, free_name
 from .model import Model
 
 
@@ -100,7 +100,7 @@ class Sequential(Model):
     def _refresh(self, tensors: list[Tensor]) -> None:
         """Take over the input and each layer's output; with at least one layer they are a graph."""
         self._tensors = tensors
-        self._graph: Graph | None = None
+        self._graph = None
         self._plans = {}
         self.built = len(tensors) > 1
         if self.built:
@@ -131,12 +131,14 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layers in JSON's terms; weights are not included."""
-        return architecture.stack_config(self)
+        first = [serialize_layer(self.inputs[0].node.layer)] if self.built else []
+        return {**self._head(), "layers": first + [serialize_layer(x, name) for name, x in self.sublayers().items()]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
         """Build a model with new weights from what :meth:`get_config` returned; see :meth:`Model.from_config`."""
-        model = cls(architecture.stack_from_config(config, custom_objects), name=config.get("name"))
+        layers = [deserialize_layer(description, custom_objects) for description in config["layers"]]
+        model = cls(layers, name=config.get("name"))
         model._trainable = bool(config.get("trainable", True))
         return model
 

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-
+from ..graph.costs import call_costs, graph_costs, sample_bytes, total
+from ..graph.layer import GraphLayer
 from ..layers.base import Layer
 from ..layers.input import InputLayer
-from ..layers.node import Node, Shape, Tensor
-
-if TYPE_CHECKING:
-    from .model import Model
 
 
-class Costs(NamedTuple):
-    """What one sample costs; None where a size is unknown."""
-
-    multiply_adds: int | None
-    activation_bytes: int | None
-
-
-def model_costs(model: Model, input_shape: Any) -> Costs:
-    """Sum over all calls of the layers of ``model`` for inputs of this shape (a list with several inputs)."""
-    shapes = model.tensor_shapes(input_shape if isinstance(input_shape, list) else [input_shape])
-    return _sum([_call_costs(node, shapes) for node in model.graph.nodes])
-
-
-def render(model: Model, line_length: int | None = None) -> str:
+def render(model: GraphLayer, line_length: int | None = None) -> str:
     """Return the table: a row per layer (a nested model is one row), then the totals."""
     header = ["Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Activations"]
     rows = [_row(name, layer, model) for name, layer in model.sublayers().items()]
@@ -41,20 +20,20 @@ def render(model: Model, line_length: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, layer: Layer, model: Model) -> list[str]:
+def _row(name: str, layer: Layer, model: GraphLayer) -> list[str]:
     title = f"{name} ({type(layer).__name__})"
     if not (model.built and layer.built):
         return [title, "?", "?", "?", "?"]
     if isinstance(layer, InputLayer):
-        return [title, str(layer.shape), "0", "0", _bytes(_size(layer.shape, layer.dtype))]
+        return [title, str(layer.shape), "0", "0", _bytes(sample_bytes(layer.shape, layer.dtype))]
     nodes = [node for node in model.graph.nodes if node.layer is layer]
     shapes = {tensor: tensor.shape for node in nodes for tensor in (*node.inputs, *node.outputs)}
-    costs = _sum([_call_costs(node, shapes) for node in nodes])
+    costs = total([call_costs(node, shapes) for node in nodes])
     outputs = ", ".join(str(tensor.shape) for node in nodes[:1] for tensor in node.outputs)
     return [title, outputs, f"{layer.count_params():,}", _number(costs.multiply_adds), _bytes(costs.activation_bytes)]
 
 
-def _totals(model: Model) -> list[str]:
+def _totals(model: GraphLayer) -> list[str]:
     parameters = model.parameters
     trainable = [p for p in parameters if p.trainable]
     frozen = [p for p in parameters if not p.trainable]
@@ -64,7 +43,7 @@ def _totals(model: Model) -> list[str]:
     ]
     if not model.built:
         return [*lines, "The model is not built: its input shape is not known yet."]
-    costs = model_costs(model, model.input_shape)
+    costs = graph_costs(model.graph, [tensor.shape for tensor in model.inputs])
     return [
         *lines,
         f"Multiply-adds: {_number(costs.multiply_adds)} per sample",
@@ -72,35 +51,7 @@ def _totals(model: Model) -> list[str]:
     ]
 
 
-def _call_costs(node: Node, shapes: dict[Tensor, Shape]) -> Costs:
-    """Costs of one call; a nested model's are those of its layers."""
-    from .model import Model
-
-    layer = node.layer
-    sources = [shapes[t] for t in node.inputs]
-    targets = [shapes[t] for t in node.outputs]
-    if isinstance(layer, Model):
-        return model_costs(layer, sources)
-    if any(None in shape[1:] for shape in (*sources, *targets)):
-        return Costs(None, None)
-    work = layer.multiply_adds(_one(sources), _one(targets))
-    return Costs(work, sum(_size(shape, t.dtype) or 0 for shape, t in zip(targets, node.outputs, strict=True)))
-
-
-def _sum(costs: Sequence[Costs]) -> Costs:
-    work, memory = [c.multiply_adds for c in costs], [c.activation_bytes for c in costs]
-    return Costs(
-        None if None in work else sum(w for w in work if w is not None),
-        None if None in memory else sum(m for m in memory if m is not None),
-    )
-
-
-def _size(shape: Shape, dtype: str) -> int | None:
-    sizes = [size for size in shape[1:] if size is not None]
-    return math.prod(sizes) * np.dtype(dtype).itemsize if len(sizes) == len(shape) - 1 else None
-
-
-def _is_chain(model: Model) -> bool:
+def _is_chain(model: GraphLayer) -> bool:
     """Whether every layer follows the one before, so that a column of connections would say nothing."""
     graph = model.graph
     previous = graph.inputs
@@ -111,7 +62,7 @@ def _is_chain(model: Model) -> bool:
     return previous == graph.outputs
 
 
-def _sources(layer: Layer, model: Model) -> str:
+def _sources(layer: Layer, model: GraphLayer) -> str:
     names = model.graph.names
     nodes = [node for node in model.graph.nodes if node.layer is layer]
     return ", ".join(names.get(t.node.layer, "input") for node in nodes for t in node.inputs) or "-"
@@ -148,7 +99,3 @@ def _bytes(value: int | None) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} GB"
-
-
-def _one(items: Sequence[Any]) -> Any:
-    return items[0] if len(items) == 1 else list(items)

@@ -59,7 +59,7 @@ def concatenate_growing(arrays: Sequence[np.ndarray], room: int, append: bool) -
 
     ``append``: the first array is what an earlier call with the same room returned, and only the others are copied,
     behind its own channels. So an array may be the first of one later call only, which is for a graph to know
-    (``fastconv.models.fusion``); DenseNet's chains of concatenations then copy every channel once.
+    (``fastconv.graph.fusion``); DenseNet's chains of concatenations then copy every channel once.
 
     Raises:
         ValueError: no arrays, no room for all channels, or shapes that disagree in another axis. TypeError: no list of

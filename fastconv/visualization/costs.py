@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..graph.flat import flat_graph
 from ..layers.node import Tensor
-from ..models.flat import flat_graph
 
 if TYPE_CHECKING:
     from ..models import Model

@@ -14,11 +14,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from .. import layers
+from ..graph.flat import flat_graph
+from ..graph.graph import Graph
 from ..layers.base import Layer
 from ..layers.input import InputLayer
 from ..layers.node import Node, Tensor
-from ..models.flat import flat_graph
-from ..models.graph import Graph
 from . import _layout
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..graph.execution import Plan
+from ..graph.flat import find_output, flat_graph, no_weight_gradients
+from ..graph.graph import Graph
 from ..layers.base import Layer
-from ..models.execution import Plan
-from ..models.flat import find_output, flat_graph, no_weight_gradients
-from ..models.graph import Graph
 from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
 

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import layers
+from ..graph.flat import find_output, flat_graph
+from ..graph.graph import Graph
 from ..layers.base import Layer
 from ..layers.node import Node, Shape, Tensor
-from ..models.flat import find_output, flat_graph
-from ..models.graph import Graph
 from ..ops.geometry import conv2d_transpose_geometry, conv2d_transpose_plan, resolve_padding
 from ._drawing import stretch
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import Path, check_regular, replacing
-from ..errors import CheckpointError, brief
+from .atomic import Path, check_regular, replacing
+from .errors import CheckpointError, brief
 
 Spec = tuple[tuple[int, ...], np.dtype[Any]]
 

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..data.batches import Batch
 from ..interrupts import uninterrupted
-from .batching import Batch, Ports
+from ..layers.base import Layer
+from ..optimizers import Optimizer
 from .objective import Objective, Outcome
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
-    from ..optimizers import Optimizer
-    from .graph import Graph
-    from .model import Model
+from .ports import ports_of
+from .trainable import Trainable
 
 
-class Steps:
+class TrainingStep:
     """What running batches of a compiled model takes; made anew when the model's graph changes.
 
-    The model comes with every call: it holds its steps, and a circle would keep its weights in memory.
+    The model comes with every call: it holds its step, and a circle would keep its weights in memory.
 
     Args:
         model: built.
         loss, loss_weights, metrics: as given to ``compile``.
     """
 
-    def __init__(self, model: Model, loss: Any, loss_weights: Any, metrics: Any) -> None:
-        self.graph: Graph = model.graph
+    def __init__(self, model: Trainable, loss: Any, loss_weights: Any, metrics: Any) -> None:
+        self.graph = model.graph
         self.ports = ports_of(model)
         softmax_outputs = frozenset(i for i, name in enumerate(model.final_activations) if name == "softmax")
         self.objective = Objective(loss, loss_weights, metrics, self.ports.output_names, softmax_outputs)
@@ -39,13 +36,13 @@ class Steps:
         self.regularized = [p for p in self.parameters if p.regularizer is not None]
         self.stateful = stateful_layers(model)
 
-    def train(self, model: Model, batch: Batch, warn: Callable[[Batch, float], None] | None = None) -> list[Any]:
+    def train(self, model: Trainable, batch: Batch, warn: Callable[[Batch, float], None] | None = None) -> list[Any]:
         """Update the weights by one batch; return what the objective measures, taken before the update.
 
         A step that fails, be it by Ctrl-C, leaves the model as it was, without gradients.
 
         Args:
-            model: the one that the steps were made for.
+            model: the one that the step was made for.
             batch: with targets.
             warn: called with the batch and the loss if the loss is NaN or infinite, before the update.
         """
@@ -64,7 +61,7 @@ class Steps:
             raise
 
     def _train(
-        self, model: Model, optimizer: Optimizer, batch: Batch, warn: Callable[[Batch, float], None] | None
+        self, model: Trainable, optimizer: Optimizer, batch: Batch, warn: Callable[[Batch, float], None] | None
     ) -> list[Any]:
         y = self._targets(batch)
         linear = self.objective.linear_outputs
@@ -83,7 +80,7 @@ class Steps:
         optimizer.apply([p for p in self.parameters if p.trainable])
         return values
 
-    def test(self, model: Model, batch: Batch) -> list[Any]:
+    def test(self, model: Trainable, batch: Batch) -> list[Any]:
         """Return what the objective measures on a batch; nothing changes."""
         y = self._targets(batch)
         outputs = model.infer(*batch.x, linear_outputs=self.objective.linear_outputs)
@@ -103,6 +100,24 @@ class Steps:
         return [outputs] if len(self.ports.output_names) == 1 else outputs
 
 
+def step_of(model: Trainable) -> TrainingStep:
+    """Return the step of a compiled model, the same as long as its graph does not change.
+
+    Raises:
+        RuntimeError: the model is not compiled.
+    """
+    check_compiled(model)
+    if model._training_step is None or model._training_step.graph is not model._graph:
+        model._training_step = TrainingStep(model, **(model.compile_arguments or {}))
+    return model._training_step
+
+
+def check_compiled(model: Trainable) -> None:
+    """Raise RuntimeError before ``compile``."""
+    if model.compile_arguments is None:
+        raise RuntimeError(f"{model.label} must be compiled first: model.compile(optimizer=..., loss=...)")
+
+
 class State:
     """What a forward pass in training changes: moving averages, the counters of dropout. They are small."""
 
@@ -119,55 +134,7 @@ class State:
             state[...] = value
 
 
-def stateful_layers(model: Model) -> list[Layer]:
+def stateful_layers(model: Trainable) -> list[Layer]:
     """Return the layers, each once, of which :class:`State` keeps something."""
     layers = dict.fromkeys(layer for _, layer in model.named_layers())
     return [layer for layer in layers if layer._state_parameters or layer.random_state is not None]
-
-
-def ports_of(model: Model) -> Ports:
-    """Describe a built model's inputs and outputs."""
-    names = model.graph.names
-    return Ports(
-        [t.node.layer.name for t in model.inputs],
-        [t.shape for t in model.inputs],
-        [t.dtype for t in model.inputs],
-        _distinct([names.get(t.node.layer, t.node.layer.name) for t in model.outputs]),
-    )
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Number names that occur several times: an output layer may be shared, or have several outputs."""
-    counts: dict[str, int] = {}
-    result = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        result.append(name if counts[name] == 1 else f"{name}_{counts[name] - 1}")
-    return result
-
-
-def warn_non_finite(model: Model, batch: Batch, loss: float) -> None:
-    """Warn that a loss is NaN or infinite, and name the first layer whose output is.
-
-    Runs the batch through the model once more; moving statistics and dropout counters are put back.
-    """
-    state = State(stateful_layers(model))
-    found = [("the model's input", kind) for kind in _non_finite(batch.x)]
-    for name, layer, y in () if found else model.trace(*batch.x, training=True):
-        kinds = _non_finite(y if isinstance(y, (list, tuple)) else [y])
-        found += [(f'the output of layer "{name}" ({type(layer).__name__})', kind) for kind in kinds]
-        if "NaN" in kinds:
-            break
-    state.restore()
-    first = {kind: where for where, kind in reversed(found)}
-    origin = " and ".join(f"the first {kind} is in {where}" for kind, where in first.items())
-    if not found:
-        origin = "every layer's output is finite, so it arises in the loss: look at the targets and sample weights"
-    warnings.warn(f"the loss is {loss}: {origin}", RuntimeWarning, stacklevel=2)
-
-
-def _non_finite(arrays: Sequence[np.ndarray]) -> list[str]:
-    """Return which of "NaN" and "infinity" occur."""
-    arrays = [a for a in arrays if a.dtype.kind == "f"]
-    kinds = {"NaN": any(np.isnan(a).any() for a in arrays), "infinity": any(np.isinf(a).any() for a in arrays)}
-    return [kind for kind, occurs in kinds.items() if occurs]

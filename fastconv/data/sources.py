@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .batching import ArrayData, Data, IterableData, PortsFor, check_count
+from .arrays import ArrayData
+from .batches import Data, PortsFor, check_count
+from .iterables import IterableData
 
 _BATCH_SIZE = 32
 

@@ -8,18 +8,14 @@ The description of a graph numbers its tensors: the inputs from 0, then the outp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from .. import layers as layer_module
 from ..layers.base import Layer
 from ..layers.input import InputLayer
 from ..layers.node import Tensor
-from ..registry import by_name, custom_object_scope, resolve
-
-if TYPE_CHECKING:
-    from .model import Model
-    from .sequential import Sequential
+from ..registry import LAYERS, custom_object_scope, resolve
+from .graph import Graph
 
 
 def serialize_layer(layer: Layer, name: str | None = None) -> dict[str, Any]:
@@ -39,12 +35,11 @@ def deserialize_layer(description: Mapping[str, Any], custom_objects: Mapping[st
         ValueError: an unknown class name.
     """
     with custom_object_scope(custom_objects):
-        return resolve(description, _table(), "layer")
+        return resolve(description, LAYERS, "layer")
 
 
-def graph_config(model: Model) -> dict[str, Any]:
-    """Describe a model of any graph."""
-    graph = model.graph
+def graph_config(graph: Graph) -> dict[str, Any]:
+    """Describe a graph; see the module's description."""
     numbers = {tensor: i for i, tensor in enumerate(graph.inputs)}
     descriptions: list[dict[str, Any]] = []
     inputs: list[str] = []
@@ -66,7 +61,7 @@ def graph_config(model: Model) -> dict[str, Any]:
         serialize_layer(layer, graph.names[layer]) for layer in graph.layers if not isinstance(layer, InputLayer)
     ]
     outputs = [numbers[t] for t in graph.outputs]
-    return {**_head(model), "inputs": inputs, "layers": descriptions, "calls": calls, "outputs": outputs}
+    return {"inputs": inputs, "layers": descriptions, "calls": calls, "outputs": outputs}
 
 
 def graph_from_config(
@@ -84,17 +79,6 @@ def graph_from_config(
     return tensors[: len(config["inputs"])], [tensors[i] for i in config["outputs"]]
 
 
-def stack_config(model: Sequential) -> dict[str, Any]:
-    """Describe a Sequential: its layers in order, an InputLayer first if the input shape is known."""
-    first = [serialize_layer(model.inputs[0].node.layer)] if model.built else []
-    return {**_head(model), "layers": first + [serialize_layer(x, name) for name, x in model.sublayers().items()]}
-
-
-def stack_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Sequence[Any]:
-    """Return new layers for a :func:`stack_config`."""
-    return [deserialize_layer(description, custom_objects) for description in config["layers"]]
-
-
 def count_calls(description: Any) -> int:
     """Return how many calls of layers one call of a described layer or model comes to, models within models included.
 
@@ -108,17 +92,3 @@ def count_calls(description: Any) -> int:
         return 1 + sum(counts)
     by_name = {layer["config"]["name"]: count for layer, count in zip(config["layers"], counts, strict=True)}
     return 1 + sum(by_name.get(call["layer"], 1) for call in config["calls"])
-
-
-def _head(model: Model) -> dict[str, Any]:
-    return {"name": model.name if model.named else None, "trainable": model.trainable}
-
-
-def _table() -> dict[str, Any]:
-    """Every class that can be named in a description."""
-    from .model import Model
-    from .sequential import Sequential
-
-    exported = (getattr(layer_module, name) for name in layer_module.__all__)
-    classes = {cls for cls in exported if isinstance(cls, type) and issubclass(cls, Layer)}
-    return by_name(*classes, Model, Sequential)

@@ -57,7 +57,7 @@ class Plan:
     Args:
         graph: what to run.
         linear_outputs: positions of outputs whose layer leaves out its final activation (``forward_linear``).
-        fused: False runs every layer on its own (see :mod:`fastconv.models.fusion`), with the same results.
+        fused: False runs every layer on its own (see :mod:`fastconv.graph.fusion`), with the same results.
     """
 
     def __init__(self, graph: Graph, linear_outputs: Iterable[int] = (), fused: bool = True) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..layers.base import Layer
 from ..layers.input import InputLayer
-from ..layers.node import Node, Tensor
+from ..layers.node import Node, Shape, Tensor
 
 
 class Graph:
@@ -40,6 +40,16 @@ class Graph:
         self.uses: dict[Tensor, int] = {}
         for tensor in (*(t for node in self.nodes for t in node.inputs), *self.outputs):
             self.uses[tensor] = self.uses.get(tensor, 0) + 1
+
+    def tensor_shapes(self, input_shapes: Sequence[Shape]) -> dict[Tensor, Shape]:
+        """Return the shape of every tensor for inputs of these shapes (batch included), which fit the graph's."""
+        shapes: dict[Tensor, Shape] = dict(zip(self.inputs, map(tuple, input_shapes), strict=True))
+        for node in self.nodes:
+            sources = [shapes[t] for t in node.inputs]
+            result = node.layer.compute_output_shape(sources[0] if len(sources) == 1 else sources)
+            for tensor, shape in zip(node.outputs, result if isinstance(result, list) else [result], strict=True):
+                shapes.setdefault(tensor, shape)
+        return shapes
 
 
 def _depth_first(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[list[Node], dict[Layer, int]]:

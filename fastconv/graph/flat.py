@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..layers.base import Layer
 from ..layers.input import Input
 from ..layers.node import Node, Shape, Tensor
 from .graph import Graph
-
-if TYPE_CHECKING:
-    from .model import Model
+from .layer import GraphLayer
 
 
-def flat_graph(model: Model, input_shape: Any = None) -> Graph:
+def flat_graph(model: GraphLayer, input_shape: Any = None) -> Graph:
     """Return the graph of a model in which nested models are replaced by their layers, under names like
     ``"inner/conv2d"``.
 
@@ -39,11 +37,11 @@ def flat_graph(model: Model, input_shape: Any = None) -> Graph:
         names[inputs[-1].node.layer] = graph.names.get(tensor.node.layer, "input")
     if len(set(names.values())) < len(names):  # inputs in the middle of other models have no name here
         names = {layer: f"input_{i}" for i, layer in enumerate(names)}
-    outputs = _inline(model, inputs, names, "", None)
+    outputs = _inline(graph, inputs, names, "", None)
     return Graph(inputs, outputs, names)
 
 
-def _sample_shapes(model: Model, input_shape: Any) -> list[Shape]:
+def _sample_shapes(model: GraphLayer, input_shape: Any) -> list[Shape]:
     if input_shape is None:
         return [tensor.shape[1:] for tensor in model.graph.inputs]
     shapes = [tuple(s) for s in input_shape] if isinstance(input_shape, list) else [tuple(input_shape)]
@@ -52,19 +50,17 @@ def _sample_shapes(model: Model, input_shape: Any) -> list[Shape]:
 
 
 def _inline(
-    model: Model, inputs: Sequence[Tensor], names: dict[Layer, str], prefix: str, training: bool | None
+    graph: Graph, inputs: Sequence[Tensor], names: dict[Layer, str], prefix: str, training: bool | None
 ) -> list[Tensor]:
-    """Repeat the calls of ``model`` on ``inputs``; return its outputs, and enter the layers' names."""
-    from .model import Model
-
-    graph = model.graph
+    """Repeat the calls of ``graph`` on ``inputs``; return its outputs, and enter the layers' names."""
     known = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
         layer, path = node.layer, prefix + graph.names[node.layer]
         sources = [known[tensor] for tensor in node.inputs]
         fixed = node.training if training is None else training
-        if isinstance(layer, Model):
-            results = _inline(layer, sources, names, path + "/", fixed)
+        inner = layer.inline()
+        if inner is not None:
+            results = _inline(inner, sources, names, path + "/", fixed)
         else:
             names.setdefault(layer, path)
             shapes = [source.shape for source in sources]
@@ -76,7 +72,7 @@ def _inline(
     return [known[tensor] for tensor in graph.outputs]
 
 
-def find_output(graph: Graph, layer: Layer | str, model: Model) -> Tensor:
+def find_output(graph: Graph, layer: Layer | str, model: GraphLayer) -> Tensor:
     """Return what a layer puts out (the last time, if it is called several times; the first of several outputs).
 
     Args:
@@ -103,7 +99,7 @@ def find_output(graph: Graph, layer: Layer | str, model: Model) -> Tensor:
     return [node.outputs[0] for node in graph.nodes if node.layer is wanted][-1]
 
 
-def _nested(model: Model, layer: Layer | str) -> Layer | None:
+def _nested(model: GraphLayer, layer: Layer | str) -> Layer | None:
     """The nested model that ``layer`` is or names."""
     for path, one in model.named_layers():
         if one is not model and (one is layer or path == layer):
@@ -112,15 +108,13 @@ def _nested(model: Model, layer: Layer | str) -> Layer | None:
 
 
 def _last_layer(layer: Layer) -> Layer:
-    from .model import Model
-
-    while isinstance(layer, Model):
-        layer = layer.graph.outputs[0].node.layer
+    while (inner := layer.inline()) is not None:
+        layer = inner.outputs[0].node.layer
     return layer
 
 
 @contextmanager
-def no_weight_gradients(model: Model) -> Iterator[None]:
+def no_weight_gradients(model: GraphLayer) -> Iterator[None]:
     """Within, a backward pass computes gradients for inputs only, and leaves those of the weights as they are."""
     trainable = [parameter for parameter in model.parameters if parameter.trainable]
     for parameter in trainable:

@@ -6,9 +6,7 @@ with one array per model output, or None; ``sample_weight`` a list like ``y``, o
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,14 +36,6 @@ class Ports(NamedTuple):
     output_names: Sequence[str]
 
 
-class BatchSequence(Protocol):
-    """An indexable source of batches, such as Keras' PyDataset."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-
 PortsFor = Callable[[Any], Ports]
 
 
@@ -68,12 +58,12 @@ def as_inputs(x: Any, ports: Ports) -> list[np.ndarray]:
     Raises:
         ValueError: another number of inputs or another shape. TypeError: arrays that are not numbers.
     """
-    arrays = _split(x, ports.input_names, "input")
-    _check_inputs(arrays, ports)
-    return _cast(arrays, ports)
+    arrays = split_by_name(x, ports.input_names, "input")
+    check_inputs(arrays, ports)
+    return cast(arrays, ports)
 
 
-def _check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
+def check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
     for array, name, shape in zip(arrays, ports.input_names, ports.input_shapes, strict=True):
         if array.dtype.kind not in "biuf":
             raise TypeError(f'input "{name}" must be an array of numbers, got dtype {array.dtype}')
@@ -91,7 +81,7 @@ def _check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
             )
 
 
-def _cast(arrays: Sequence[np.ndarray], ports: Ports) -> list[np.ndarray]:
+def cast(arrays: Sequence[np.ndarray], ports: Ports) -> list[np.ndarray]:
     return [array.astype(dtype, copy=False) for array, dtype in zip(arrays, ports.input_dtypes, strict=True)]
 
 
@@ -102,7 +92,7 @@ def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
 
 def as_targets(y: Any, ports: Ports) -> list[np.ndarray]:
     """Return targets as a list of arrays in the order of the model's outputs; losses check and cast them."""
-    return _split(y, ports.output_names, "target")
+    return split_by_name(y, ports.output_names, "target")
 
 
 def as_weights(sample_weight: Any, ports: Ports) -> list[np.ndarray | None]:
@@ -127,7 +117,7 @@ def _array(value: Any, kind: str) -> Any:
         raise ValueError(f"{kind} is not an array of one shape: {error}") from None
 
 
-def _split(value: Any, names: Sequence[str], kind: str) -> list[np.ndarray]:
+def split_by_name(value: Any, names: Sequence[str], kind: str) -> list[np.ndarray]:
     """Return one array per name: ``value`` is a dict by name, a list in their order, or the only one's array."""
     if isinstance(value, Mapping):
         _check_names(value, names, kind, all_needed=True)
@@ -171,147 +161,6 @@ def class_weights_of(y: Sequence[np.ndarray], class_weight: Mapping[int, float])
     return [table[labels.astype(np.int64)]]
 
 
-class ArrayData:
-    """Batches cut from arrays that are in memory.
-
-    Args:
-        x, y, sample_weight: as a user passes them.
-        ports: the model's inputs and outputs.
-        batch_size: samples a batch; the last may be smaller.
-        seed: shuffle, with an order that follows from ``(seed, epoch)`` alone; None keeps the arrays' order.
-
-    Raises:
-        ValueError: arrays of different lengths, shapes that the model does not take.
-    """
-
-    def __init__(
-        self, x: Any, y: Any, sample_weight: Any, ports: Ports, batch_size: int = 32, seed: int | None = None
-    ) -> None:
-        self.x = _split(x, ports.input_names, "input")
-        _check_inputs(self.x, ports)
-        self.y = None if y is None else as_targets(y, ports)
-        self.sample_weight = None if sample_weight is None else as_weights(sample_weight, ports)
-        self.ports, self.batch_size, self.seed = ports, check_count(batch_size, "batch_size"), seed
-        self.samples = len(self.x[0])
-        _check_lengths([*self.x, *(self.y or []), *(self.sample_weight or [])])
-
-    @property
-    def steps(self) -> int:
-        """Batches an epoch."""
-        return max(1, math.ceil(self.samples / self.batch_size))
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Iterate over the batches of an epoch; no samples make one empty batch."""
-        order = None if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(self.samples)
-        for start in range(0, max(self.samples, 1), self.batch_size):
-            chosen: Any = slice(start, start + self.batch_size)
-            yield self._take(chosen if order is None else order[chosen])
-
-    def split(self, fraction: float) -> tuple[ArrayData, ArrayData]:
-        """Return (all but the last ``fraction`` of the samples, the last ``fraction``, unshuffled)."""
-        if not 0 < fraction < 1:
-            raise ValueError(f"validation_split must lie in (0, 1), got {fraction}")
-        border = math.floor(self.samples * (1 - fraction))
-        if not 0 < border < self.samples:
-            raise ValueError(f"validation_split={fraction} of {self.samples} samples leaves nothing on one side")
-        return self._part(slice(0, border), self.seed), self._part(slice(border, None), None)
-
-    def _part(self, chosen: slice, seed: int | None) -> ArrayData:
-        part = self._cut(chosen)
-        return ArrayData(part.x, part.y, part.sample_weight, self.ports, self.batch_size, seed)
-
-    def _take(self, chosen: Any) -> Batch:
-        batch = self._cut(chosen)
-        return batch._replace(x=_cast(batch.x, self.ports))
-
-    def _cut(self, chosen: Any) -> Batch:
-        return Batch(
-            [x[chosen] for x in self.x],
-            None if self.y is None else [y[chosen] for y in self.y],
-            None if self.sample_weight is None else [w if w is None else w[chosen] for w in self.sample_weight],
-        )
-
-
-class IterableData:
-    """Batches from an iterable of ``(x, y)`` or ``(x, y, sample_weight)`` (also ``x`` alone, for ``predict``).
-
-    Without ``steps`` every epoch iterates over it once, from its start. With ``steps`` one iteration goes on from
-    epoch to epoch; when it ends, an iterable starts again, while a generator is used up: a warning, and training ends.
-
-    Args:
-        source: an iterable or a generator, which may be endless if ``steps`` is given; or a sequence with
-            ``__len__`` and ``__getitem__``.
-        ports_for: gives the model's inputs and outputs; called with a batch's x, because a model may learn its input
-            shape from it.
-        steps: batches an epoch.
-    """
-
-    def __init__(self, source: Iterable[Any] | BatchSequence, ports_for: PortsFor, steps: int | None = None) -> None:
-        self.source, self.ports_for = source, ports_for
-        self._given_steps = None if steps is None else check_count(steps, "steps")
-        self._iterator: Iterator[Any] | None = None
-        self.exhausted = False
-
-    @property
-    def steps(self) -> int | None:
-        """Batches an epoch, if known."""
-        if self._given_steps is not None:
-            return self._given_steps
-        return len(self.source) if isinstance(self.source, Sized) else None
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Iterate over the batches of an epoch."""
-        if self._given_steps is None or self._iterator is None:
-            self._iterator = self._start()
-        done = 0
-        while self._given_steps is None or done < self._given_steps:
-            try:
-                item = next(self._iterator)
-            except StopIteration:
-                if not self._restart(done):
-                    return
-                continue
-            yield self._batch(item)
-            done += 1
-
-    def _start(self) -> Iterator[Any]:
-        if isinstance(self.source, Iterable):
-            return iter(self.source)
-        return (self.source[i] for i in range(len(self.source)))
-
-    def _restart(self, done: int) -> bool:
-        """Begin a re-iterable source again if an epoch needs more; return whether there is more."""
-        self.exhausted = self._iterator is self.source
-        if self._given_steps is None:
-            return False
-        if not self.exhausted:
-            self._iterator = self._start()
-            first = next(self._iterator, None)
-            if first is not None:
-                self._iterator = _chain(first, self._iterator)
-                return True
-        warnings.warn(
-            f"the data ended after {done} of {self._given_steps} batches: give a generator that yields enough, "
-            "or a smaller number of steps",
-            stacklevel=4,
-        )
-        self.exhausted = True
-        return False
-
-    def _batch(self, item: Any) -> Batch:
-        # PyTorch's DataLoader yields lists; a list of several arrays may also be several inputs.
-        x = item[0] if isinstance(item, (tuple, list)) and item else item
-        ports = self.ports_for(x)
-        if isinstance(item, list) and len(ports.input_names) == 1:
-            item = tuple(item)
-        if not isinstance(item, tuple):
-            item = (item,)
-        if not 1 <= len(item) <= 3:
-            raise ValueError(f"a batch is a tuple (x, y) or (x, y, sample_weight), got {len(item)} items")
-        x, y, sample_weight = (*item, None, None)[:3]
-        return make_batch(x, y, sample_weight, ports)
-
-
 def make_batch(x: Any, y: Any, sample_weight: Any, ports: Ports) -> Batch:
     """Return a batch from what a user passes.
 
@@ -323,19 +172,14 @@ def make_batch(x: Any, y: Any, sample_weight: Any, ports: Ports) -> Batch:
         None if y is None else as_targets(y, ports),
         None if sample_weight is None else as_weights(sample_weight, ports),
     )
-    _check_lengths([*batch.x, *(batch.y or []), *(batch.sample_weight or [])])
+    check_lengths([*batch.x, *(batch.y or []), *(batch.sample_weight or [])])
     return batch
 
 
-def _check_lengths(arrays: Iterable[np.ndarray | None]) -> None:
+def check_lengths(arrays: Iterable[np.ndarray | None]) -> None:
     lengths = [len(array) for array in arrays if array is not None]
     if len(set(lengths)) > 1:
         raise ValueError(f"x, y and sample_weight must have the same number of samples, got {lengths}")
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
 
 
 def check_count(value: Any, name: str) -> int:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
 from ..callbacks import CallbackList, Logs
-from .batching import ArrayData, Batch, Data, IterableData, check_count, class_weights_of
+from ..data.arrays import ArrayData
+from ..data.batches import Batch, Data, check_count, class_weights_of
+from ..data.iterables import IterableData
+from .non_finite import warn_non_finite
 from .objective import Meter
 from .progress import Progress
-from .steps import warn_non_finite
-
-if TYPE_CHECKING:
-    from .model import Model
-    from .training import Trainer
+from .step import step_of
+from .trainable import Trainable
 
 
 class EpochLoop:
@@ -25,14 +25,14 @@ class EpochLoop:
 
     def __init__(
         self,
-        model: Trainer,
+        model: Trainable,
         data: Data,
         steps: int | None,
         class_weight: Mapping[int, float] | None,
         hooks: CallbackList,
         progress: Progress,
     ) -> None:
-        self.model, self.data, self.steps, self.class_weight = cast("Model", model), data, steps, class_weight
+        self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
         self.hooks, self.progress = hooks, progress
         self.warned, self.trained = False, False
         self.batches = 0
@@ -43,9 +43,9 @@ class EpochLoop:
         self.batches = 0
         for number, batch in enumerate(self._batches(epoch)):
             self.hooks.call("on_train_batch_begin", number, {})
-            steps = self.model._steps()
-            meter = meter or Meter(steps.objective)
-            meter.add(steps.train(self.model, batch, None if self.warned else self._warn), batch.size)
+            step = step_of(self.model)
+            meter = meter or Meter(step.objective)
+            meter.add(step.train(self.model, batch, None if self.warned else self._warn), batch.size)
             logs = meter.logs()
             self.hooks.call("on_train_batch_end", number, logs)
             self.progress.advance(batch.size, logs)
@@ -69,7 +69,7 @@ class EpochLoop:
 
 
 def evaluate_batches(
-    model: Trainer, data: Data, count: int | None, hooks: CallbackList, progress: Progress | None = None
+    model: Trainable, data: Data, count: int | None, hooks: CallbackList, progress: Progress | None = None
 ) -> Logs:
     """Run ``count`` batches and return the mean loss and metrics."""
     meter: Meter | None = None
@@ -79,9 +79,9 @@ def evaluate_batches(
     try:
         for number, batch in enumerate(itertools.islice(data.epoch(0), count)):
             hooks.call("on_test_batch_begin", number, {})
-            steps = model._steps()
-            meter = meter or Meter(steps.objective)
-            meter.add(steps.test(cast("Model", model), batch), batch.size)
+            step = step_of(model)
+            meter = meter or Meter(step.objective)
+            meter.add(step.test(model, batch), batch.size)
             if hooks.hooks("on_test_batch_end"):
                 hooks.call("on_test_batch_end", number, meter.logs())
             if progress is not None:
