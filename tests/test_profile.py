@@ -5,7 +5,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import config, layers
-from fastconv.models import profile as profile_module
+from fastconv.graph import profile as profile_module
 
 
 def nested_model():

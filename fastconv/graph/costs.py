@@ -54,5 +54,17 @@ def sample_bytes(shape: Shape, dtype: str) -> int | None:
     return math.prod(sizes) * np.dtype(dtype).itemsize if len(sizes) == len(shape) - 1 else None
 
 
+def size_text(value: int | None) -> str:
+    """Return a number of bytes in the unit that suits it, ``"?"`` for an unknown one."""
+    if value is None:
+        return "?"
+    size = float(value)
+    for unit in ("B", "KB", "MB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GB"
+
+
 def _one(items: Sequence[Any]) -> Any:
     return items[0] if len(items) == 1 else list(items)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .files import load_weights
     from .keras_h5 import load_keras_weights
     from .onnx_export import export_onnx, to_onnx
-    from .torch_pickle import read_torch_file
+    from .torch_file import read_torch_file
     from .torch_weights import load_torch_weights
 
 # name -> module, loaded when touched: h5py and onnx are optional.
@@ -25,7 +25,7 @@ _HOME = {
     "load_keras_weights": "keras_h5",
     "load_torch_weights": "torch_weights",
     "load_weights": "files",
-    "read_torch_file": "torch_pickle",
+    "read_torch_file": "torch_file",
     "to_onnx": "onnx_export",
 }
 _MODULES = ("pretrained",)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import layers
+from ..graph.layer import GraphLayer
 from ..layers.arguments import ActivationSpec
 from ..layers.base import Layer
-from ..models import Model
 from ._onnx_graph import Call, Value, element_type, in_layout
 from ._onnx_windows import (
     average_pool,
@@ -43,7 +43,7 @@ def translator(layer: Layer, name: str, model: Translator) -> Translator:
         NotImplementedError: there is nothing; the message lists the layers that have a translation.
     """
     for cls in type(layer).__mro__:
-        if cls is Model:
+        if cls is GraphLayer:
             return model
         if cls in _TRANSLATORS:
             return _TRANSLATORS[cls]

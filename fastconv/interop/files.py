@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import zipfile
 
+from ..atomic import check_regular
 from ..errors import CheckpointError, shortened
-from ..models import Model, saving
+from ..graph.layer import GraphLayer
 from .hdf5 import SIGNATURE
 from .keras_h5 import load_keras_weights
+from .own_weights import load_own_weights
+from .safetensors_file import ZIP, begins_as_safetensors, is_own
 from .torch_weights import load_torch_weights
 
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_PICKLE = b"\x80"
 _KERAS_ARCHIVE = (
     "is a .keras archive, a whole model of Keras: save its weights alone, model.save_weights('x.weights.h5')"
 )
 
 
-def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
+def load_weights(model: GraphLayer, path: str | os.PathLike[str]) -> None:
     """Set a model's weights from a file of Keras, PyTorch or fastconv.
 
     =========================  ==========================================================================
@@ -41,18 +44,17 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
     """
     model.graph  # raises if the model is not built  # noqa: B018
     name = os.fspath(path)
+    check_regular(name)  # opening a pipe would wait for somebody to write to it
     with open(name, "rb") as file:
         head = file.read(64)
     if head.startswith(SIGNATURE):
         load_keras_weights(model, path)
-    elif _looks_like_safetensors(head):
-        from .safetensors_file import is_own
-
+    elif begins_as_safetensors(head):
         if is_own(path):
-            saving.load_weights(model, path)
+            load_own_weights(model, path)
         else:
             load_torch_weights(model, path)
-    elif head.startswith(_ZIP):
+    elif head.startswith(ZIP):
         if _is_keras_archive(name):
             raise CheckpointError(f"{name} {_KERAS_ARCHIVE}")
         load_torch_weights(model, path)
@@ -60,20 +62,6 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
         load_torch_weights(model, path)
     else:
         raise CheckpointError(_unknown(name, head))
-
-
-def is_safetensors(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as safetensors files do: the length of a header, then the header, which is JSON.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with open(path, "rb") as file:
-        return _looks_like_safetensors(file.read(64))
-
-
-def _looks_like_safetensors(head: bytes) -> bool:
-    return head[8:9] == b"{" and not head.startswith((b"{", _ZIP))
 
 
 def _is_keras_archive(name: str) -> bool:

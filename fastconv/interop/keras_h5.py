@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from .. import layers as fastconv_layers
 from ..errors import CheckpointError, shortened
+from ..graph.layer import GraphLayer
 from ..layers.base import Layer
 from ..layers.parameter import Parameter
-from ..models import Model
 from ._assign import Assignment, commit
 from .hdf5 import Hdf5File
 
@@ -33,7 +33,7 @@ class _Entry(NamedTuple):
     item: Any
 
 
-def load_keras_weights(model: Model, path: str | os.PathLike[str]) -> None:
+def load_keras_weights(model: GraphLayer, path: str | os.PathLike[str]) -> None:
     """Set a model's weights from a file that Keras wrote.
 
     Two layouts: that of ``keras.applications`` (weight files and whole models, ``model.save("x.h5")``), and that of
@@ -75,7 +75,7 @@ def load_keras_weights(model: Model, path: str | os.PathLike[str]) -> None:
 # ---- the layout of keras.applications ----
 
 
-def _legacy(file: Hdf5File, group: Any, model: Model, assignments: list[Assignment], problems: list[str]) -> None:
+def _legacy(file: Hdf5File, group: Any, model: GraphLayer, assignments: list[Assignment], problems: list[str]) -> None:
     if file.names(group, "backend") == ["theano"]:
         raise CheckpointError(f"{file.name} was written by Keras on Theano, which flips convolution kernels")
     stored = []
@@ -138,7 +138,7 @@ def _base(name: str) -> str:
 
 
 def _modern(
-    file: Hdf5File, group: Any, model: Model, prefix: str, assignments: list[Assignment], problems: list[str]
+    file: Hdf5File, group: Any, model: GraphLayer, prefix: str, assignments: list[Assignment], problems: list[str]
 ) -> None:
     """``<type>_<number>/vars/0``, 1, ... for each layer, and ``<type>_<number>/layers/...`` for a nested model."""
     stored: dict[str, list[_Entry]] = {}
@@ -155,7 +155,7 @@ def _modern(
 
         for entry, (name, layer) in _paired(stored.get(kind, []), model, problems, of_this_type):
             where = f"{prefix}{name}"
-            if isinstance(layer, Model):
+            if isinstance(layer, GraphLayer):
                 _modern(file, file.group(entry.item, "layers"), layer, f"{where}/", assignments, problems)
             elif layer.sublayers():
                 problems.append(f'layer "{where}" is made of layers; only models in models are read')
@@ -212,7 +212,7 @@ def _chosen(name: str) -> bool:
 
 def _paired(
     stored: Sequence[_Entry],
-    model: Model,
+    model: GraphLayer,
     problems: list[str],
     wanted: Callable[[Layer], bool] = lambda layer: True,
 ) -> Iterable[tuple[_Entry, tuple[str, Layer]]]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..graph.layer import GraphLayer
 from ..layers.node import Node, Shape, Tensor
-from ..models import Model
 from ..ops.geometry import integer
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _OLDEST_OPSET = 13
 _LARGEST_FILE = 2**31 - 1  # protobuf's limit
 
 
-def export_onnx(model: Model, path: str | os.PathLike[str], opset: int = 17) -> None:
+def export_onnx(model: GraphLayer, path: str | os.PathLike[str], opset: int = 17) -> None:
     """Write a model to an ``.onnx`` file, for inference elsewhere::
 
         fc.interop.export_onnx(model, "model.onnx")
@@ -39,7 +39,7 @@ def export_onnx(model: Model, path: str | os.PathLike[str], opset: int = 17) -> 
     Path(path).write_bytes(to_onnx(model, opset).SerializeToString())
 
 
-def to_onnx(model: Model, opset: int = 17) -> onnx.ModelProto:
+def to_onnx(model: GraphLayer, opset: int = 17) -> onnx.ModelProto:
     """Return a model as an ONNX graph with the same predictions.
 
     Inputs and outputs keep fastconv's shapes, (N, H, W, C) for images, and are called after the layers they come from.
@@ -62,7 +62,7 @@ def to_onnx(model: Model, opset: int = 17) -> onnx.ModelProto:
         RuntimeError: a Sequential that is not built. TypeError: not a model.
         ValueError: an opset that is too old or too new; weights of 2 GB and more, which an ONNX file cannot hold.
     """
-    if not isinstance(model, Model):
+    if not isinstance(model, GraphLayer):
         raise TypeError(f"a model is exported, got {type(model).__name__}: put the layer into a Sequential")
     try:
         import onnx

@@ -1,4 +1,4 @@
-"""Reads the tensors of a safetensors file that is not fastconv's own."""
+"""Safetensors files: whether one is, whose it is, and the tensors of one that is not fastconv's own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _DTYPES = {
     "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
     "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "BOOL": "?",
 }  # fmt: skip
+
+ZIP = b"PK\x03\x04"
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -44,7 +46,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def is_own(path: str | os.PathLike[str]) -> bool:
-    """Whether fastconv wrote a safetensors file: its metadata says so.
+    """Whether fastconv wrote a safetensors file: its metadata says so, or, where another tool has dropped them, the
+    names, which are ``"layer/weight"``; PyTorch's have dots.
 
     Raises:
         OSError: the file cannot be read.
@@ -54,7 +57,25 @@ def is_own(path: str | os.PathLike[str]) -> bool:
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length) if length <= size - 8 else b""
     try:
-        metadata = json.loads(header).get("__metadata__")
-    except (ValueError, AttributeError, RecursionError):
+        names = dict(json.loads(header))
+    except (ValueError, TypeError, RecursionError):
         return False  # damaged, which the reader of foreign files says
-    return isinstance(metadata, dict) and str(metadata.get("format")).startswith("fastconv")
+    metadata = names.pop("__metadata__", None)
+    if isinstance(metadata, dict) and str(metadata.get("format")).startswith("fastconv"):
+        return True
+    return any("/" in name for name in names)
+
+
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as safetensors files do: the length of a header, then the header, which is JSON.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return begins_as_safetensors(file.read(64))
+
+
+def begins_as_safetensors(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a safetensors file."""
+    return head[8:9] == b"{" and not head.startswith((b"{", ZIP))

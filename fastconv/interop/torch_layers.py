@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import layers
+from ..graph.layer import GraphLayer
 from ..layers.base import Layer
 from ..layers.node import Node, Tensor
 from ..layers.parameter import Parameter
-from ..models import Model
 
 Convert = Callable[[np.ndarray], np.ndarray]
 Pixels = tuple[int, int, int]  # height, width, channels of feature maps that were flattened
@@ -58,7 +58,7 @@ class Unit(NamedTuple):
     slots: dict[str, Slot]
 
 
-def units_of(model: Model, prefix: str = "", seen: set[Layer] | None = None) -> Iterator[Unit]:
+def units_of(model: GraphLayer, prefix: str = "", seen: set[Layer] | None = None) -> Iterator[Unit]:
     """Yield the layers with weights in the order of the graph; a shared layer once, nested models layer by layer."""
     seen = set() if seen is None else seen
     for node in model.graph.nodes:
@@ -66,7 +66,7 @@ def units_of(model: Model, prefix: str = "", seen: set[Layer] | None = None) -> 
         if layer in seen:
             continue
         seen.add(layer)
-        if isinstance(layer, Model):
+        if layer.inline() is not None:
             yield from units_of(layer, f"{path}/", seen)
             continue
         pixels = _flattened(node.inputs[0])

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from ..errors import CheckpointError, shortened
+from ..graph.layer import GraphLayer
 from ..layers import BatchNormalization
-from ..models import Model
 
 _TORCHVISION_EPSILON = 1e-5
 # Siblings in the order in which torchvision's VGG, SqueezeNet and DenseNet define them.
@@ -24,7 +24,7 @@ _SIBLINGS = (
 
 
 def known_network(
-    modules: Collection[str], layers: Collection[str], model: Model | None, source: str
+    modules: Collection[str], layers: Collection[str], model: GraphLayer | None, source: str
 ) -> dict[str, str] | None:
     """Return module -> layer if the file and the model are the same known network, else None.
 
@@ -128,7 +128,7 @@ def _ranked(siblings: Sequence[str], source: str) -> dict[str, int]:
     return {name: int(match[2]) if match else 0 for name, match in zip(siblings, split, strict=True)}
 
 
-def _check_epsilon(model: Model, source: str) -> None:
+def _check_epsilon(model: GraphLayer, source: str) -> None:
     epsilons = {layer.epsilon for _, layer in model.named_layers() if isinstance(layer, BatchNormalization)}
     if any(abs(epsilon / _TORCHVISION_EPSILON - 1) > 0.1 for epsilon in epsilons):
         found = ", ".join(f"{epsilon:g}" for epsilon in sorted(epsilons))

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, shortened
-from ..models import Model
+from ..graph.layer import GraphLayer
 from ._assign import Assignment, commit
+from .safetensors_file import is_safetensors, read_safetensors
+from .torch_file import read_torch_file
 from .torch_layers import Unit, units_of
 from .torch_names import definition_order, known_network
 
@@ -22,7 +24,7 @@ Modules = dict[str, dict[str, np.ndarray]]  # module -> weight -> values, in the
 
 
 def load_torch_weights(
-    model: Model,
+    model: GraphLayer,
     weights: str | os.PathLike[str] | Weights,
     mapping: Mapping[str, str | None] | None = None,
 ) -> None:
@@ -65,14 +67,8 @@ def _tensors(weights: str | os.PathLike[str] | Weights) -> tuple[dict[str, np.nd
     if isinstance(weights, Mapping):
         return {str(name): _array(name, value) for name, value in weights.items()}, "the state dict", True
     source = os.fspath(weights)
-    from .files import is_safetensors  # which imports this module, too
-
     if is_safetensors(source):
-        from .safetensors_file import read_safetensors
-
         return read_safetensors(source), source, False
-    from .torch_pickle import read_torch_file
-
     return read_torch_file(source), source, True
 
 
@@ -101,7 +97,7 @@ def _paired(
     modules: Modules,
     units: Mapping[str, Unit],
     mapping: Mapping[str, str | None] | None,
-    model: Model,
+    model: GraphLayer,
     source: str,
     ordered: bool,
 ) -> tuple[list[tuple[str, Unit]], list[str]]:

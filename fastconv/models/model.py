@@ -255,14 +255,19 @@ class Model(GraphLayer):
         saving.save_weights(self, path)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Read weights from a file of :meth:`save_weights` or :meth:`save`.
+        """Read weights from a file of fastconv, Keras (``.h5``) or PyTorch (``.pth``, ``.safetensors``).
+
+        The content decides, whatever the file is called; see :func:`fastconv.interop.load_weights`, which this is.
 
         Raises:
-            CheckpointError: a damaged file, or weights that are missing, too many, or of another shape or dtype; the
-                message names them, and the model is unchanged.
+            CheckpointError: an unknown or damaged file, or weights that are missing, too many, or of another shape or
+                dtype; the message names them, and the model is unchanged.
             RuntimeError: a model that is not built. OSError: the file cannot be read, or is no regular file.
+            ImportError: an ``.h5`` file without h5py.
         """
-        saving.load_weights(self, path)
+        from ..interop.files import load_weights  # the readers are many, and seldom needed
+
+        load_weights(self, path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights and, if compiled, the whole state of training to one safetensors file.
@@ -302,6 +307,7 @@ class Model(GraphLayer):
         Raises:
             ValueError, TypeError: an array that the model does not take, an empty batch, repeats below 1.
         """
-        from .profile import profile
+        from ..graph.profile import profile
+        from .profile import Profile
 
-        return profile(self, x, repeats, training)
+        return Profile(**vars(profile(self, x, repeats, training)))

@@ -8,7 +8,7 @@ so the double slash tells them apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +16,12 @@ import numpy as np
 from .. import losses, metrics, optimizers
 from ..atomic import Path
 from ..errors import CheckpointError, shortened
+from ..interop.own_weights import fitting_weights, mismatches, specs_of
 from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
 from ..tensor_file import Spec, TensorFile, open_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from ..layers.parameter import Parameter
     from .model import Model
 
 _OPTIMIZER, _RANDOM_STATE = "optimizer//", "random_state//"
@@ -32,16 +32,6 @@ _MOST_CALLS = 100_000  # a few seconds' work to find all shapes
 def save_weights(model: Model, path: Path) -> None:
     """Write a model's weights; see :meth:`Model.save_weights`."""
     write_tensors(path, _weights_of(model), {"format": "fastconv weights", "version": _VERSION})
-
-
-def load_weights(model: Model, path: Path) -> None:
-    """Read a model's weights; see :meth:`Model.load_weights`."""
-    model.graph  # raises if the model is not built  # noqa: B018
-    with open_tensors(path) as file:
-        parameters = _check_weights(model, file)
-        values = {key: file.read(key) for key in parameters}  # all, before anything changes
-    for key, parameter in parameters.items():
-        parameter.assign(values[key])
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -92,7 +82,7 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None = None, comp
             )
         with custom_object_scope(custom_objects):
             model = _rebuild(file, compile)
-        for key, parameter in _check_weights(model, file).items():
+        for key, parameter in fitting_weights(model, file).items():
             parameter.assign(file.read(key))
         if model.optimizer is not None:
             _assign_slots(model, file)
@@ -172,16 +162,6 @@ def _weights_of(model: Model) -> dict[str, np.ndarray]:
     return {key: parameter.value for key, parameter in model.named_parameters()}
 
 
-def _check_weights(model: Model, file: TensorFile) -> dict[str, Parameter]:
-    """Return the model's weights by their keys in the file, which has an array of the right shape for each."""
-    parameters = dict(model.named_parameters())
-    given = {key: spec for key, spec in file.specs.items() if "//" not in key}
-    problems = _mismatches(_specs(parameters.items()), given)
-    if problems:
-        raise CheckpointError(f"{file.name} does not fit the model, which is unchanged: {'; '.join(problems)}")
-    return parameters
-
-
 def _assign_slots(model: Model, file: TensorFile) -> None:
     """Set the optimizer's arrays; a parameter that was never trained has none."""
     optimizer = model.optimizer
@@ -193,8 +173,8 @@ def _assign_slots(model: Model, file: TensorFile) -> None:
         for key, parameter in model.named_parameters()
         if names and f"{_OPTIMIZER}{key}/{names[0]}" in file.specs
     }
-    expected = _specs((f"{key}/{name}", parameter) for key, parameter in trained.items() for name in names)
-    problems = _mismatches(expected, _below(_OPTIMIZER, file))
+    expected = specs_of((f"{key}/{name}", parameter) for key, parameter in trained.items() for name in names)
+    problems = mismatches(expected, _below(_OPTIMIZER, file))
     if problems:
         raise CheckpointError(f"{file.name}: optimizer state: {'; '.join(problems)}")
     for key, parameter in trained.items():
@@ -203,33 +183,12 @@ def _assign_slots(model: Model, file: TensorFile) -> None:
 
 def _assign_random_states(model: Model, file: TensorFile) -> None:
     states = {key: layer.random_state for key, layer in model.named_layers() if layer.random_state is not None}
-    problems = _mismatches(_specs(states.items()), _below(_RANDOM_STATE, file))
+    problems = mismatches(specs_of(states.items()), _below(_RANDOM_STATE, file))
     if problems:
         raise CheckpointError(f"{file.name}: random states: {'; '.join(problems)}")
     for key, state in states.items():
         state[...] = file.read(_RANDOM_STATE + key)
 
 
-def _specs(named: Iterable[tuple[str, Parameter | np.ndarray]]) -> dict[str, Spec]:
-    return {key: (array.shape, array.dtype) for key, array in named}
-
-
 def _below(prefix: str, file: TensorFile) -> dict[str, Spec]:
     return {key[len(prefix) :]: spec for key, spec in file.specs.items() if key.startswith(prefix)}
-
-
-def _mismatches(expected: Mapping[str, Spec], given: Mapping[str, Spec]) -> list[str]:
-    """Say what is missing, too much or different, in the words of a user who looks for the file's fault."""
-    problems = []
-    missing, extra = [k for k in expected if k not in given], [k for k in given if k not in expected]
-    if missing:
-        problems.append(f"missing: {', '.join(missing)}")
-    if extra:
-        problems.append(f"not in the model: {', '.join(extra)}")
-    for key in (key for key in expected if key in given):  # in the model's order
-        (shape, dtype), (given_shape, given_dtype) = expected[key], given[key]
-        if given_shape != shape:
-            problems.append(f"{key} has shape {given_shape} in the file, {shape} in the model")
-        elif given_dtype != dtype:
-            problems.append(f"{key} is {given_dtype} in the file, {dtype} in the model")
-    return problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph.costs import call_costs, graph_costs, sample_bytes, total
+from ..graph.costs import call_costs, graph_costs, sample_bytes, size_text, total
 from ..graph.layer import GraphLayer
 from ..layers.base import Layer
 from ..layers.input import InputLayer
@@ -25,12 +25,18 @@ def _row(name: str, layer: Layer, model: GraphLayer) -> list[str]:
     if not (model.built and layer.built):
         return [title, "?", "?", "?", "?"]
     if isinstance(layer, InputLayer):
-        return [title, str(layer.shape), "0", "0", _bytes(sample_bytes(layer.shape, layer.dtype))]
+        return [title, str(layer.shape), "0", "0", size_text(sample_bytes(layer.shape, layer.dtype))]
     nodes = [node for node in model.graph.nodes if node.layer is layer]
     shapes = {tensor: tensor.shape for node in nodes for tensor in (*node.inputs, *node.outputs)}
     costs = total([call_costs(node, shapes) for node in nodes])
     outputs = ", ".join(str(tensor.shape) for node in nodes[:1] for tensor in node.outputs)
-    return [title, outputs, f"{layer.count_params():,}", _number(costs.multiply_adds), _bytes(costs.activation_bytes)]
+    return [
+        title,
+        outputs,
+        f"{layer.count_params():,}",
+        _number(costs.multiply_adds),
+        size_text(costs.activation_bytes),
+    ]
 
 
 def _totals(model: GraphLayer) -> list[str]:
@@ -38,7 +44,7 @@ def _totals(model: GraphLayer) -> list[str]:
     trainable = [p for p in parameters if p.trainable]
     frozen = [p for p in parameters if not p.trainable]
     lines = [
-        f"{title} params: {sum(p.size for p in group):,} ({_bytes(sum(p.value.nbytes for p in group))})"
+        f"{title} params: {sum(p.size for p in group):,} ({size_text(sum(p.value.nbytes for p in group))})"
         for title, group in (("Total", parameters), ("Trainable", trainable), ("Non-trainable", frozen))
     ]
     if not model.built:
@@ -47,7 +53,7 @@ def _totals(model: GraphLayer) -> list[str]:
     return [
         *lines,
         f"Multiply-adds: {_number(costs.multiply_adds)} per sample",
-        f"Activation memory: {_bytes(costs.activation_bytes)} per sample",
+        f"Activation memory: {size_text(costs.activation_bytes)} per sample",
     ]
 
 
@@ -88,14 +94,3 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
-
-
-def _bytes(value: int | None) -> str:
-    if value is None:
-        return "?"
-    size = float(value)
-    for unit in ("B", "KB", "MB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GB"

@@ -15,15 +15,15 @@ from ..graph.flat import flat_graph
 from ..layers.node import Tensor
 
 if TYPE_CHECKING:
-    from ..models import Model
-    from ..models.profile import Profile
+    from ..graph.layer import GraphLayer
+    from ..graph.profile import Profile
 
 _MEGABYTE = 2**20
 _LABELLED = 70  # rows that a figure has room to name each
 _BLUE, _ORANGE, _GREEN = "#3b75af", "#d9812e", "#3a923a"
 
 
-def plot_memory(model: Model, input_shape: Any = None) -> Figure:
+def plot_memory(model: GraphLayer, input_shape: Any = None) -> Figure:
     """Draw the memory of a model layer by layer: the array that each layer puts out for one image, and its weights.
 
     Args:

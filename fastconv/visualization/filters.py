@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..graph.layer import GraphLayer
 from ._drawing import draw_image, image_grid, no_ticks, stretch
-
-if TYPE_CHECKING:
-    from ..models import Model
 
 
 def plot_filters(kernel: Any, max_filters: int = 64, max_channels: int = 16) -> Figure:
@@ -77,7 +75,7 @@ def _channel_mosaic(weights: np.ndarray, title: str) -> Figure:
 
 
 def plot_feature_maps(
-    model: Model, image: np.ndarray, layers: Sequence[str] | None = None, max_maps: int = 16
+    model: GraphLayer, image: np.ndarray, layers: Sequence[str] | None = None, max_maps: int = 16
 ) -> Figure:
     """Draw what the layers of a model answer to one image: bright where a filter found its pattern.
 
@@ -117,10 +115,9 @@ def plot_feature_maps(
     return figure
 
 
-def _layer_outputs(model: Model, batch: np.ndarray, layers: Sequence[str] | None) -> dict[str, np.ndarray]:
+def _layer_outputs(model: GraphLayer, batch: np.ndarray, layers: Sequence[str] | None) -> dict[str, np.ndarray]:
     """Name -> output (1, H, W, C) of the wanted layers, from one pass through the model."""
     from ..layers import AvgPool2D, Conv2D, DepthwiseConv2D, MaxPool2D, SeparableConv2D
-    from ..models import Model
 
     if layers is None:
         kinds = (AvgPool2D, Conv2D, DepthwiseConv2D, MaxPool2D, SeparableConv2D)
@@ -131,5 +128,5 @@ def _layer_outputs(model: Model, batch: np.ndarray, layers: Sequence[str] | None
     for name, tensor in zip(layers, tensors, strict=True):
         if len(tensor.shape) != 4:
             raise ValueError(f'layer "{name}" has output shape {tensor.shape}, not the (N, H, W, C) of a picture')
-    arrays = Model(model.inputs, tensors).predict(batch, verbose=0)
+    arrays = GraphLayer(model.inputs, tensors).infer(batch.astype(model.dtype, copy=False))
     return dict(zip(layers, arrays if isinstance(arrays, list) else [arrays], strict=True))

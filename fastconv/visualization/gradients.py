@@ -17,12 +17,12 @@ from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
 
 if TYPE_CHECKING:
-    from ..models import Model
+    from ..graph.layer import GraphLayer
 
 _PROBABILITIES = ("softmax", "sigmoid")  # activations that turn a score into a probability
 
 
-def saliency(model: Model, x: np.ndarray, class_index: int | Sequence[int] | None = None) -> np.ndarray:
+def saliency(model: GraphLayer, x: np.ndarray, class_index: int | Sequence[int] | None = None) -> np.ndarray:
     """Return the gradient of a class score for the input: how much each value of each pixel moves the score.
 
     The score is the value before a final softmax or sigmoid. Simonyan, Vedaldi and Zisserman, "Deep Inside
@@ -52,7 +52,7 @@ def saliency(model: Model, x: np.ndarray, class_index: int | Sequence[int] | Non
 
 
 def grad_cam(
-    model: Model,
+    model: GraphLayer,
     x: np.ndarray,
     class_index: int | Sequence[int] | None = None,
     layer: Layer | str | None = None,
@@ -95,7 +95,7 @@ def grad_cam(
     return cam[0] if single else cam
 
 
-def plot_saliency(model: Model, x: np.ndarray, class_index: int | Sequence[int] | None = None) -> Figure:
+def plot_saliency(model: GraphLayer, x: np.ndarray, class_index: int | Sequence[int] | None = None) -> Figure:
     """Draw images beside their :func:`saliency`: of each pixel the largest absolute gradient of its channels.
 
     Args:
@@ -116,7 +116,7 @@ def plot_saliency(model: Model, x: np.ndarray, class_index: int | Sequence[int] 
 
 
 def plot_grad_cam(
-    model: Model,
+    model: GraphLayer,
     x: np.ndarray,
     class_index: int | Sequence[int] | None = None,
     layer: Layer | str | None = None,
@@ -148,7 +148,7 @@ def plot_grad_cam(
     return figure
 
 
-def _batch(model: Model, x: Any) -> tuple[bool, np.ndarray]:
+def _batch(model: GraphLayer, x: Any) -> tuple[bool, np.ndarray]:
     """Whether ``x`` is one sample, and ``x`` as a batch that the model takes."""
     graph = model.graph
     if len(graph.inputs) != 1 or len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
@@ -196,7 +196,7 @@ def _one_hot(scores: np.ndarray, class_index: Any) -> np.ndarray:
     return one_hot
 
 
-def _feature_maps(graph: Graph, model: Model, layer: Layer | str | None) -> Tensor:
+def _feature_maps(graph: Graph, model: GraphLayer, layer: Layer | str | None) -> Tensor:
     if layer is not None:
         maps = find_output(graph, layer, model)
         if len(maps.shape) != 4 or maps in graph.inputs:

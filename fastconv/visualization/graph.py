@@ -22,7 +22,7 @@ from ..layers.node import Node, Tensor
 from . import _layout
 
 if TYPE_CHECKING:
-    from ..models import Model
+    from ..graph.layer import GraphLayer
 
 _FONT = 8.0  # points
 _LETTER, _LINE = 0.068, 0.145  # inches of a letter and a line at that size
@@ -61,7 +61,7 @@ class _Box(NamedTuple):
 
 
 def plot_model(
-    model: Model,
+    model: GraphLayer,
     show_shapes: bool = True,
     show_types: bool = True,
     expand_nested: bool = False,

@@ -16,13 +16,13 @@ from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
 
 if TYPE_CHECKING:
-    from ..models import Model
+    from ..graph.layer import GraphLayer
 
 Range = tuple[Any, Any]
 
 
 def maximise_activation(
-    model: Model,
+    model: GraphLayer,
     layer: Layer | str,
     channel: int,
     steps: int = 128,
@@ -90,7 +90,7 @@ def maximise_activation(
 
 
 def plot_maximised(
-    model: Model,
+    model: GraphLayer,
     layer: Layer | str,
     channels: Sequence[int] | int = 16,
     images: np.ndarray | None = None,
@@ -132,7 +132,7 @@ def _check(steps: int, step_size: float, decay: float, smooth: float) -> None:
             raise ValueError(f"{name} must be from 0 to below 1, got {value}")
 
 
-def _plan_to(model: Model, layer: Layer | str, input_shape: Any) -> tuple[Plan, tuple[int, ...], str, int]:
+def _plan_to(model: GraphLayer, layer: Layer | str, input_shape: Any) -> tuple[Plan, tuple[int, ...], str, int]:
     """The plan up to a layer, without the layer's activation; the shape and dtype of an image; the layer's channels."""
     graph = flat_graph(model, input_shape)
     if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != 4:

@@ -24,7 +24,7 @@ from ..ops.geometry import conv2d_transpose_geometry, conv2d_transpose_plan, res
 from ._drawing import stretch
 
 if TYPE_CHECKING:
-    from ..models import Model
+    from ..graph.layer import GraphLayer
 
 Span = tuple[int, int]  # first and last pixel along an axis
 Number = int | float
@@ -57,7 +57,7 @@ class ReceptiveField(NamedTuple):
     offset: tuple[int, int]
 
 
-def receptive_field(model: Model, layer: Layer | str, input_shape: Any = None) -> ReceptiveField:
+def receptive_field(model: GraphLayer, layer: Layer | str, input_shape: Any = None) -> ReceptiveField:
     """Return size, stride and offset of the receptive field of a layer, in pixels of the model's input.
 
     Args:
@@ -76,7 +76,7 @@ def receptive_field(model: Model, layer: Layer | str, input_shape: Any = None) -
 
 
 def plot_receptive_field(
-    model: Model,
+    model: GraphLayer,
     layer: Layer | str,
     image: np.ndarray | None = None,
     position: tuple[int, int] | None = None,
@@ -148,7 +148,7 @@ def _by(pair: tuple[Number, Number]) -> str:
     return " x ".join(str(Fraction(value).limit_denominator(1000)) for value in pair)
 
 
-def _located(model: Model, layer: Layer | str, input_shape: Any) -> tuple[Graph, Tensor]:
+def _located(model: GraphLayer, layer: Layer | str, input_shape: Any) -> tuple[Graph, Tensor]:
     """The flat graph and the tensor in question, once it is known to be an image."""
     if len(model.graph.inputs) != 1 or len(model.graph.inputs[0].shape) != 4:
         shapes = ", ".join(str(tensor.shape) for tensor in model.graph.inputs)
