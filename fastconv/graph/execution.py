@@ -1,53 +1,39 @@
-"""Running a graph: a flat list of steps, forwards and backwards, that holds on to nothing it does not need."""
+"""Running a graph: a flat list of steps, forwards and backwards, that holds on to nothing it does not need.
+
+There is one loop each way. Whoever wants to see every call passes an observer: ``call(step, function, *arguments,
+**options)`` is called in place of ``function(*arguments, **options)`` and returns what it returns.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..layers.base import Layer
-from ..layers.node import Node, Tensor
-from ..layers.parameter import Parameter
-from ..layers.protocol import accepts_need_dx, output_and_cache
+from ..layers.node import Tensor
+from ..layers.protocol import output_and_cache
 from .fusion import Call, calls
 from .graph import Graph
+from .steps import Step, make_step
 
 Array = np.ndarray
-
-
-class Step(NamedTuple):
-    """One call of a layer. Tensors are numbered slots; ``source`` and ``target`` are -1 where there are several."""
-
-    layer: Layer
-    source: int
-    target: int
-    sources: tuple[int, ...]
-    targets: tuple[int, ...]
-    dead: tuple[int, ...]  # slots that nobody reads after this step
-    infer: Callable[..., Any]
-    forward: Callable[..., tuple[Any, Any]]
-    backward: Callable[..., Any]
-    forward_takes_need_dx: bool
-    backward_takes_need_dx: bool
-    parameters: tuple[Parameter, ...]
-
-    def any_source(self, flags: Sequence[bool]) -> bool:
-        """Whether a flag is set for any input."""
-        return flags[self.source] if self.source >= 0 else any(flags[i] for i in self.sources)
+Observer = Callable[..., Any]
 
 
 class Tape:
     """What one forward pass leaves for the backward pass: a cache per step, shapes, and which steps kept one."""
 
-    __slots__ = ("caches", "kept", "shapes")
+    __slots__ = ("caches", "kept", "needs", "shapes")
 
-    def __init__(self, steps: int, kept: list[bool], slots: int) -> None:
-        self.caches: list[Any] = [None] * steps
+    def __init__(self, kept: list[bool], needs: list[bool], slots: int) -> None:
+        self.caches: list[Any] = [None] * len(kept)
         self.kept = kept
+        self.needs = needs  # whether a step's inputs want a gradient
         self.shapes: list[tuple[int, ...] | None] = [None] * slots
 
 
@@ -68,117 +54,104 @@ class Plan:
         self.output_slots = [self.slots[t] for t in graph.outputs]
         linear = {graph.outputs[i].node for i in linear_outputs}
         order = calls(graph, linear, fused)
-        last_use = self._last_uses(order)
         given = set(graph.inputs)
-        self.steps = [self._step(call, position, last_use, given, linear) for position, call in enumerate(order)]
-        self._inference = [(s.layer, s.source, s.target, s.sources, s.targets, s.dead, s.infer) for s in self.steps]
+        dead = self._last_uses(order)
+        self.steps = [make_step(i, call, self.slots, given, linear, dead[i]) for i, call in enumerate(order)]
+        self._rows = [(s, s.source, s.target, s.dead, s.infer) for s in self.steps]  # looking them up takes time
         self._parameters = tuple(p for step in self.steps for p in step.parameters)
-        self._flags: dict[bool, tuple[list[bool], list[bool], list[bool]]] = {}
+        self._flags: dict[bool, tuple[list[bool], list[bool], list[bool], list[bool]]] = {}
 
-    def _step(
-        self, call: Call, position: int, last_use: dict[int, int], given: Collection[Tensor], linear: Collection[Node]
-    ) -> Step:
-        node, outputs, infer, forward, backward = call
-        layer = node.layer
-        sources = tuple(self.slots[t] for t in node.inputs)
-        targets = tuple(-1 if t in given else self.slots[t] for t in outputs)
-        candidates = dict.fromkeys((*sources, *(t for t in targets if t >= 0)))
-        if node in linear:
-            forward, backward = layer.forward_linear, layer.backward_linear  # type: ignore[attr-defined]
-            infer = _output_of(forward)
-        if not type(layer).__module__.startswith("fastconv."):
-            infer, forward, backward = _guarded(infer), _guarded(forward), _guarded(backward)
-        if node.training is not None:
-            infer, forward = _with_training(infer, node.training), _with_training(forward, node.training)
-        return Step(
-            layer=layer,
-            source=sources[0] if len(sources) == 1 else -1,
-            target=targets[0] if len(targets) == 1 else -1,
-            sources=sources,
-            targets=targets,
-            dead=tuple(slot for slot in candidates if last_use.get(slot, position) <= position),
-            infer=infer,
-            forward=forward,
-            backward=backward,
-            forward_takes_need_dx=accepts_need_dx(forward),
-            backward_takes_need_dx=accepts_need_dx(backward),
-            parameters=tuple(layer.parameters),
-        )
-
-    def _last_uses(self, order: Sequence[Call]) -> dict[int, int]:
+    def _last_uses(self, order: Sequence[Call]) -> list[list[int]]:
+        """Return, for each call, the slots that nobody reads after it."""
         last: dict[int, int] = {}
         for position, call in enumerate(order):
-            last.update((self.slots[t], position) for t in call.node.inputs)
-        last.update((slot, len(order)) for slot in self.output_slots)
-        return last
+            last.update((self.slots[t], position) for t in (*call.outputs, *call.node.inputs))
+        dead: list[list[int]] = [[] for _ in order]
+        for slot, position in last.items():
+            if slot not in self.output_slots:
+                dead[position].append(slot)
+        return dead
 
-    def infer(self, inputs: Sequence[Array], training: bool) -> list[Array]:
+    def infer(self, inputs: Sequence[Array], training: bool, call: Observer | None = None) -> list[Array]:
         """Return the outputs; an activation lives until its last reader has run."""
         values = self._values(inputs)
-        layer: Layer | None = None
-        try:
-            for layer, source, target, sources, targets, dead, infer in self._inference:  # noqa: B007 (for _note)
-                if source >= 0:
-                    y = infer(values[source], training=training)
-                else:
-                    y = infer(*[values[i] for i in sources], training=training)
-                if target >= 0:
-                    values[target] = y
-                else:
-                    _store(values, targets, y)
-                for i in dead:
-                    values[i] = None
-        except Exception as error:
-            _note(error, layer)
-            raise
+        deque(self._run(values, training, None, call), maxlen=0)
         return [values[i] for i in self.output_slots]
 
-    def forward(self, inputs: Sequence[Array], training: bool, need_dx: bool) -> tuple[list[Array], Tape]:
+    def trace(self, inputs: Sequence[Array], training: bool) -> Iterator[tuple[Layer, Any]]:
+        """Yield (layer, output) step by step."""
+        for step, y in self._run(self._values(inputs), training, None, None):
+            yield step.layer, y
+
+    def forward(
+        self, inputs: Sequence[Array], training: bool, need_dx: bool, call: Observer | None = None
+    ) -> tuple[list[Array], Tape]:
         """Return the outputs and the tape for :meth:`backward`.
 
         Steps before the first trainable weight keep no cache unless ``need_dx``.
         """
         values = self._values(inputs)
-        active, wanted = self._active(need_dx)
-        tape = Tape(len(self.steps), active.copy(), len(values))
-        shapes = tape.shapes
+        active, _, needs = self.active(need_dx)
+        tape = Tape(active.copy(), needs, len(values))
         for i, x in zip(self.input_slots, inputs, strict=True):
-            shapes[i] = x.shape
+            tape.shapes[i] = x.shape
+        deque(self._run(values, training, tape, call), maxlen=0)
+        return [values[i] for i in self.output_slots], tape
+
+    def _run(
+        self, values: list[Any], training: bool, tape: Tape | None, call: Observer | None
+    ) -> Iterator[tuple[Step, Any]]:
+        """Run the steps on what stands in their slots; yield each with its output. A tape takes in the caches."""
         step: Step | None = None
         try:
-            for position, step in enumerate(self.steps):
-                arguments = [values[i] for i in step.sources]
-                if not active[position]:
-                    y = step.infer(*arguments, training=training)
-                elif step.forward_takes_need_dx:
-                    need = step.any_source(wanted)
-                    result = step.forward(*arguments, training=training, need_dx=need)
-                    y, tape.caches[position] = output_and_cache(step.layer, result)
+            kept = tape.kept if tape is not None else repeat(False, len(self.steps))
+            for (step, source, target, dead, infer), keep in zip(self._rows, kept, strict=True):
+                if keep and tape is not None:
+                    y = self._keep(step, values, training, tape, call)
+                elif call is not None:
+                    y = call(step, infer, *[values[i] for i in step.sources], training=training)
+                elif source >= 0:
+                    y = infer(values[source], training=training)
                 else:
-                    result = step.forward(*arguments, training=training)
-                    y, tape.caches[position] = output_and_cache(step.layer, result)
-                if step.target >= 0:
-                    values[step.target] = y
-                    shapes[step.target] = y.shape
+                    y = infer(*[values[i] for i in step.sources], training=training)
+                if target >= 0:
+                    values[target] = y
                 else:
                     _store(values, step.targets, y)
-                    _store(shapes, step.targets, [part.shape for part in y])
-                for i in step.dead:
+                if tape is not None:
+                    _store(tape.shapes, step.targets, [y.shape] if target >= 0 else [part.shape for part in y])
+                for i in dead:
                     values[i] = None
+                yield step, y
         except Exception as error:
             _note(error, step and step.layer)
             raise
-        return [values[i] for i in self.output_slots], tape
+
+    def _keep(self, step: Step, values: list[Any], training: bool, tape: Tape, call: Observer | None) -> Any:
+        """Run a step that takes part in the backward pass; its cache goes to the tape."""
+        options = {"need_dx": tape.needs[step.position]} if step.forward_takes_need_dx else {}
+        arguments = [values[i] for i in step.sources]
+        if call is None:
+            result = step.forward(*arguments, training=training, **options)
+        else:
+            result = call(step, step.forward, *arguments, training=training, **options)
+        y, tape.caches[step.position] = output_and_cache(step.layer, result)
+        return y
 
     def backward(
-        self, gradients: Sequence[Array | None], tape: Tape, need_dx: bool, retain_caches: bool
+        self,
+        gradients: Sequence[Array | None],
+        tape: Tape,
+        need_dx: bool,
+        retain_caches: bool,
+        call: Observer | None = None,
     ) -> list[Array | None]:
         """Hand weight gradients to the parameters; return the gradient for each input (None where none flows)."""
         flow = _Flow(tape.shapes)
         for slot, dy in zip(self.output_slots, gradients, strict=True):
             if dy is not None:
                 flow.add(slot, dy)
-        active, wanted = self._active(need_dx)
+        active, wanted, needs = self.active(need_dx)
         step: Step | None = None
         try:
             for position in range(len(self.steps) - 1, -1, -1):
@@ -195,17 +168,18 @@ class Plan:
                     raise RuntimeError("the forward pass kept no cache here, or an earlier backward pass used it up")
                 if not retain_caches:
                     tape.kept[position] = False
-                arguments = (dys[0] if step.target >= 0 else tuple(dys), cache)
-                if step.backward_takes_need_dx:
-                    dx = step.backward(*arguments, need_dx=step.any_source(wanted))
+                upstream = dys[0] if step.target >= 0 else tuple(dys)
+                options = {"need_dx": needs[position]} if step.backward_takes_need_dx else {}
+                if call is None:
+                    dx = step.backward(upstream, cache, **options)
                 else:
-                    dx = step.backward(*arguments)
-                if dx is None and step.any_source(wanted) and all(dy is not None for dy in dys):
-                    raise TypeError(
-                        f"{step.layer.label}: backward returned None, but layers below it learn from the gradient for "
-                        "its input: return dx"
-                    )
+                    dx = call(step, step.backward, upstream, cache, **options)
                 if dx is None:
+                    if needs[position] and all(dy is not None for dy in dys):
+                        raise TypeError(
+                            f"{step.layer.label}: backward returned None, but layers below it learn from the gradient "
+                            "for its input: return dx"
+                        )
                     continue
                 for i, part in zip(step.sources, (dx,) if step.source >= 0 else dx, strict=True):
                     if part is not None and wanted[i]:
@@ -215,41 +189,32 @@ class Plan:
             raise
         return [flow.take(i) for i in self.input_slots]
 
-    def trace(self, inputs: Sequence[Array], training: bool) -> Iterable[tuple[Layer, Any]]:
-        """Yield (layer, output) step by step."""
-        values = self._values(inputs)
-        for step in self.steps:
-            y = step.infer(*[values[i] for i in step.sources], training=training)
-            _store(values, step.targets, (y,) if step.target >= 0 else y)
-            for i in step.dead:
-                values[i] = None
-            yield step.layer, y
-
     def _values(self, inputs: Sequence[Array]) -> list[Any]:
         values: list[Any] = [None] * len(self.slots)
         for slot, x in zip(self.input_slots, inputs, strict=True):
             values[slot] = x
         return values
 
-    def _active(self, need_dx: bool) -> tuple[list[bool], list[bool]]:
-        """Which steps take part in the backward pass, and for which slots a gradient is wanted."""
+    def active(self, need_dx: bool) -> tuple[list[bool], list[bool], list[bool]]:
+        """Return which steps take part in the backward pass, for which slots a gradient is wanted, and for which steps
+        that is so of an input."""
         trainable = [p.trainable for p in self._parameters]
         known = self._flags.get(need_dx)
         if known is not None and known[0] == trainable:
-            return known[1], known[2]
+            return known[1:]
         wanted = [False] * len(self.slots)
         for i in self.input_slots:
             wanted[i] = need_dx
-        active = []
+        active, needs = [], []
         for step in self.steps:
-            needed = step.any_source(wanted) or any(p.trainable for p in step.parameters)
-            active.append(needed)
-            if needed:
+            needs.append(step.any_source(wanted))
+            active.append(needs[-1] or any(p.trainable for p in step.parameters))
+            if active[-1]:
                 for i in step.targets:
                     if i >= 0:
                         wanted[i] = True
-        self._flags[need_dx] = trainable, active, wanted
-        return active, wanted
+        self._flags[need_dx] = trainable, active, wanted, needs
+        return active, wanted, needs
 
 
 class _Flow:
@@ -281,49 +246,11 @@ class _Flow:
         return gradient
 
 
-def _output_of(forward: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
-    """``forward`` without its cache."""
-
-    def infer(*inputs: Any, training: bool = False) -> Any:
-        y, _ = forward(*inputs, training=training)
-        return y
-
-    return infer
-
-
 def _store(values: list[Any], targets: Sequence[int], outputs: Sequence[Any]) -> None:
     """Put outputs into their slots, except those that the model takes as inputs (-1)."""
     for i, y in zip(targets, outputs, strict=True):
         if i >= 0:
             values[i] = y
-
-
-def _with_training(function: Callable[..., Any], training: bool) -> Callable[..., Any]:
-    """``function`` with ``training`` fixed, whatever it is called with."""
-
-    @functools.wraps(function)
-    def fixed(*inputs: Array, **options: Any) -> Any:
-        return function(*inputs, **{**options, "training": training})
-
-    return fixed
-
-
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's method with its arrays made read-only: writing into them would change what other layers keep."""
-
-    @functools.wraps(function)
-    def guarded(*arrays: Any, **options: Any) -> Any:
-        return function(*[_read_only(a) for a in arrays], **options)
-
-    return guarded
-
-
-def _read_only(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    view = value.view()
-    view.flags.writeable = False
-    return view
 
 
 def _note(error: Exception, layer: Layer | None, where: str = "") -> None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import config, ops
-from ..layers.protocol import output_and_cache
+from .. import config
 from ..ops.geometry import integer
 from .costs import size_text
-from .execution import Plan, Step
+from .execution import Observer, Plan
 from .flat import flat_graph
 from .fusion import calls
 from .graph import Graph
 from .layer import GraphLayer
+from .steps import Step
 
 
 @dataclass(frozen=True)
@@ -142,93 +142,52 @@ def profile(model: GraphLayer, x: Any, repeats: int = 5, training: bool = False)
 
 
 class _Run:
-    """Runs the steps of a plan one by one, with a clock.
+    """Runs a plan with a clock at every step.
 
     The backward pass starts from random gradients of the outputs, and goes, as in training, down to the weights only.
     """
 
     def __init__(self, plan: Plan, inputs: Sequence[np.ndarray], training: bool) -> None:
         self.plan, self.inputs, self.training = plan, inputs, training
-        self.active, self.wanted = plan._active(need_dx=False)
+        _, _, self.needs = plan.active(need_dx=False)
         self.shapes: list[tuple[int, ...]] = [()] * len(plan.slots)
         self.sizes: list[int] = [0] * len(plan.slots)
+        for slot, x in zip(plan.input_slots, inputs, strict=True):
+            self.shapes[slot], self.sizes[slot] = x.shape, x.nbytes
         self.rng = np.random.default_rng(0)
 
     def infer(self) -> list[float]:
         """Return seconds of every step of a pass that keeps nothing."""
-        values = self._values()
-        seconds = []
-        for step in self.plan.steps:
-            arguments = [values[i] for i in step.sources]
-            started = time.perf_counter()
-            y = step.infer(*arguments, training=False)
-            seconds.append(time.perf_counter() - started)
-            self._keep(values, step, y)
+        seconds = [0.0] * len(self.plan.steps)
+        self.plan.infer(self.inputs, False, self._forward_clock(seconds))
         return seconds
 
     def train(self) -> tuple[list[float], list[float]]:
         """Return seconds of every step of a forward pass with caches, and of the backward pass after it."""
-        values = self._values()
-        caches: list[Any] = []
-        forward = [self._forward(step, active, values, caches) for step, active in self._steps()]
-        gradients: list[Any] = [None] * len(values)
-        for slot in self.plan.output_slots:
-            y = values[slot]
-            if y.dtype.kind == "f":
-                gradients[slot] = self.rng.standard_normal(y.shape).astype(y.dtype)
-        del values
-        backward = [self._backward(step, active, gradients, caches) for step, active in reversed(self._steps())]
-        return forward, backward[::-1]
+        forward, backward = [0.0] * len(self.plan.steps), [0.0] * len(self.plan.steps)
+        clock = self._forward_clock(forward)
+        outputs, tape = self.plan.forward(self.inputs, self.training, need_dx=False, call=clock)
+        gradients = [self._random_like(y) if y.dtype.kind == "f" else None for y in outputs]
+        del outputs
+        self.plan.backward(gradients, tape, need_dx=False, retain_caches=False, call=_clock(backward))
+        return forward, backward
 
-    def _steps(self) -> list[tuple[Step, bool]]:
-        return list(zip(self.plan.steps, self.active, strict=True))
+    def _random_like(self, y: np.ndarray) -> np.ndarray:
+        return self.rng.standard_normal(y.shape).astype(y.dtype)
 
-    def _values(self) -> list[Any]:
-        values: list[Any] = [None] * len(self.plan.slots)
-        for slot, x in zip(self.plan.input_slots, self.inputs, strict=True):
-            values[slot], self.shapes[slot], self.sizes[slot] = x, x.shape, x.nbytes
-        return values
+    def _forward_clock(self, seconds: list[float]) -> Observer:
+        """A clock that also takes down the shapes and sizes of what the steps put out."""
+        timed = _clock(seconds)
 
-    def _forward(self, step: Step, active: bool, values: list[Any], caches: list[Any]) -> float:
-        arguments = [values[i] for i in step.sources]
-        options = {"need_dx": step.any_source(self.wanted)} if step.forward_takes_need_dx else {}
-        cache = None
-        started = time.perf_counter()
-        if active:
-            result = step.forward(*arguments, training=self.training, **options)
-        else:
-            y = step.infer(*arguments, training=self.training)
-        seconds = time.perf_counter() - started
-        if active:
-            y, cache = output_and_cache(step.layer, result)
-        caches.append(cache)
-        self._keep(values, step, y)
-        return seconds
+        def call(step: Step, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            result = timed(step, function, *arguments, **options)
+            y = result[0] if function is step.forward else result
+            for slot, array in zip(step.targets, (y,) if step.target >= 0 else y, strict=True):
+                if slot >= 0:
+                    self.shapes[slot], self.sizes[slot] = array.shape, array.nbytes
+            return result
 
-    def _backward(self, step: Step, active: bool, gradients: list[Any], caches: list[Any]) -> float:
-        cache = caches.pop()
-        dys = [gradients[i] if i >= 0 else None for i in step.targets]
-        if not active or all(dy is None for dy in dys):
-            return 0.0
-        options = {"need_dx": step.any_source(self.wanted)} if step.backward_takes_need_dx else {}
-        started = time.perf_counter()
-        dx = step.backward(dys[0] if step.target >= 0 else tuple(dys), cache, **options)
-        seconds = time.perf_counter() - started
-        for i in step.targets:
-            if i >= 0:
-                gradients[i] = None
-        parts = () if dx is None else (dx,) if step.source >= 0 else dx
-        for i, part in zip(step.sources, parts, strict=False):
-            if part is not None and self.wanted[i]:
-                gradients[i] = part if gradients[i] is None else ops.add(gradients[i], part)
-        return seconds
-
-    def _keep(self, values: list[Any], step: Step, y: Any) -> None:
-        for slot, array in zip(step.targets, (y,) if step.target >= 0 else y, strict=True):
-            if slot >= 0:
-                values[slot], self.shapes[slot], self.sizes[slot] = array, array.shape, array.nbytes
-        for i in step.dead:
-            values[i] = None
+        return call
 
     def multiply_adds(self, step: Step) -> int:
         """Of a step's forward pass over the batch."""
@@ -238,6 +197,18 @@ class _Run:
         return step.layer.multiply_adds(*one) * len(self.inputs[0])
 
 
+def _clock(seconds: list[float]) -> Observer:
+    """An observer of a pass that takes down how long each step takes."""
+
+    def call(step: Step, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*arguments, **options)
+        seconds[step.position] = time.perf_counter() - started
+        return result
+
+    return call
+
+
 def _rows(graph: Graph, run: _Run, forward: Sequence[float], backward: Sequence[float]) -> Iterator[Row]:
     counted: set[int] = set()
     for i, (step, name) in enumerate(zip(run.plan.steps, _step_names(graph), strict=True)):
@@ -245,7 +216,7 @@ def _rows(graph: Graph, run: _Run, forward: Sequence[float], backward: Sequence[
         work = run.multiply_adds(step)
         own = [p for p in step.parameters if id(p) not in counted]
         counted.update(map(id, own))
-        gradients = step.any_source(run.wanted) + any(p.trainable for p in step.parameters)
+        gradients = run.needs[i] + any(p.trainable for p in step.parameters)
         yield Row(
             name=name,
             kind=type(step.layer).__name__,
