@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from ..layers.base import Layer
@@ -111,16 +110,3 @@ def _last_layer(layer: Layer) -> Layer:
     while (inner := layer.inline()) is not None:
         layer = inner.outputs[0].node.layer
     return layer
-
-
-@contextmanager
-def no_weight_gradients(model: GraphLayer) -> Iterator[None]:
-    """Within, a backward pass computes gradients for inputs only, and leaves those of the weights as they are."""
-    trainable = [parameter for parameter in model.parameters if parameter.trainable]
-    for parameter in trainable:
-        parameter.trainable = False
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.trainable = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,16 +32,22 @@ class GraphLayer(Layer):
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name)
-        self._set_graph(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
+        self._set_graph(Graph(_tensors(inputs, "inputs"), _tensors(outputs, "outputs")))
         if not trainable:
             self.trainable = False
 
-    def _set_graph(
-        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], names: Mapping[Layer, str] | None = None
-    ) -> None:
-        self._graph = Graph(inputs, outputs, names)
+    @staticmethod
+    def of(graph: Graph) -> GraphLayer:
+        """Return a layer that runs a graph, under the names that the graph gives its layers."""
+        layer = GraphLayer.__new__(GraphLayer)
+        Layer.__init__(layer)
+        layer._set_graph(graph)
+        return layer
+
+    def _set_graph(self, graph: Graph) -> None:
+        self._graph = graph
         self._plans: dict[frozenset[int], Plan] = {}
-        self.dtype = inputs[0].dtype
+        self.dtype = graph.inputs[0].dtype
         self.built = True
 
     def __getstate__(self) -> dict[str, Any]:

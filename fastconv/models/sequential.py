@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..graph.architecture import deserialize_layer, serialize_layer
-from ..graph.graph import free_name
+from ..graph.graph import Graph, free_name
 from ..layers.base import Layer
 from ..layers.input import Input, InputLayer
 from ..layers.node import Shape, Tensor
@@ -104,7 +104,7 @@ class Sequential(Model):
         self._plans = {}
         self.built = len(tensors) > 1
         if self.built:
-            self._set_graph(tensors[:1], tensors[-1:], self._names)
+            self._set_graph(Graph(tensors[:1], tensors[-1:], self._names))
 
     def _free_name(self, layer: Layer) -> str:
         taken = set(self._names.values())

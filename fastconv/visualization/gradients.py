@@ -9,17 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..graph.execution import Plan
-from ..graph.flat import find_output, flat_graph, no_weight_gradients
+from ..graph.flat import find_output, flat_graph
+from ..graph.gradients import PROBABILITIES, input_gradients, no_weight_gradients, one_hot_scores
 from ..graph.graph import Graph
 from ..layers.base import Layer
 from ..layers.node import Tensor
-from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
 
 if TYPE_CHECKING:
     from ..graph.layer import GraphLayer
-
-_PROBABILITIES = ("softmax", "sigmoid")  # activations that turn a score into a probability
 
 
 def saliency(model: GraphLayer, x: np.ndarray, class_index: int | Sequence[int] | None = None) -> np.ndarray:
@@ -41,13 +39,7 @@ def saliency(model: GraphLayer, x: np.ndarray, class_index: int | Sequence[int] 
         ValueError: another model or shape, a class that does not exist. TypeError: another dtype than the model's.
     """
     single, batch = _batch(model, x)
-    graph = flat_graph(model)
-    plan = _scores_plan(graph, graph)
-    with no_weight_gradients(model):
-        (scores,), tape = plan.forward([batch], training=False, need_dx=True)
-        dscores = _one_hot(scores, class_index)
-        (dx,) = plan.backward([dscores], tape, need_dx=True, retain_caches=False)
-    dx = np.zeros_like(batch) if dx is None else np.asarray(dx)
+    dx = input_gradients(model, batch, class_index)
     return dx[0] if single else dx
 
 
@@ -87,7 +79,7 @@ def grad_cam(
     (features,) = below.infer([batch], training=False)
     with no_weight_gradients(model):
         (scores,), tape = above.forward([features, batch], training=False, need_dx=True)
-        gradient = above.backward([_one_hot(scores, class_index)], tape, need_dx=True, retain_caches=False)[0]
+        gradient = above.backward([one_hot_scores(scores, class_index)], tape, need_dx=True, retain_caches=False)[0]
     if gradient is None:
         raise ValueError(f"the output of {model.label} does not depend on {maps.node.layer.label}")
     weights = np.asarray(gradient).mean(axis=(1, 2), keepdims=True)
@@ -175,25 +167,8 @@ def _images(x: Any) -> np.ndarray:
 def _scores_plan(graph: Graph, whole: Graph) -> Plan:
     """The plan of a graph without the softmax or sigmoid that its one output ends in."""
     node = whole.outputs[0].node
-    strip = node in graph.nodes and getattr(node.layer, "final_activation", None) in _PROBABILITIES
+    strip = node in graph.nodes and getattr(node.layer, "final_activation", None) in PROBABILITIES
     return Plan(graph, (0,) if strip else ())
-
-
-def _one_hot(scores: np.ndarray, class_index: Any) -> np.ndarray:
-    """The gradient of the chosen classes' scores for all scores: 1 at the class."""
-    samples, classes = scores.shape
-    if class_index is None:
-        chosen = scores.argmax(axis=1)
-    else:
-        wanted = [class_index] * samples if np.ndim(class_index) == 0 else list(class_index)
-        if len(wanted) != samples:
-            raise ValueError(f"got {len(wanted)} classes for {samples} samples")
-        chosen = np.array([integer(c, "class_index", 0) for c in wanted])
-        if chosen.max() >= classes:
-            raise ValueError(f"class_index {chosen.max()}: the model has {classes} classes, 0 to {classes - 1}")
-    one_hot = np.zeros_like(scores)
-    one_hot[np.arange(samples), chosen] = 1
-    return one_hot
 
 
 def _feature_maps(graph: Graph, model: GraphLayer, layer: Layer | str | None) -> Tensor:

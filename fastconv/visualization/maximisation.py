@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..graph.execution import Plan
-from ..graph.flat import find_output, flat_graph, no_weight_gradients
+from ..graph.flat import find_output, flat_graph
+from ..graph.gradients import input_gradients
 from ..graph.graph import Graph
+from ..graph.layer import GraphLayer
 from ..layers.base import Layer
 from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
-
-if TYPE_CHECKING:
-    from ..graph.layer import GraphLayer
 
 Range = tuple[Any, Any]
 
@@ -65,7 +63,8 @@ def maximise_activation(
             not exist; arguments out of range.
     """
     _check(steps, step_size, decay, smooth)
-    plan, shape, dtype, channels = _plan_to(model, layer, input_shape)
+    part, shape = _part_up_to(model, layer, input_shape)
+    channels = part.output_shape[-1]
     if integer(channel, "channel", 0) >= channels:
         raise ValueError(f"channel {channel}: the layer has {channels} channels, 0 to {channels - 1}")
     low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape[-1:]) for bound in value_range)
@@ -76,17 +75,16 @@ def maximise_activation(
     # The ascent works on images from -1 to 1; the model gets them on its own scale.
     middle, half = (low + high) / 2, (high - low) / 2
     image = rng.normal(0.0, 0.1, shape)
-    with no_weight_gradients(model):
-        for _ in range(steps):
-            move = tuple(rng.integers(-reach, reach + 1, 2))
-            moved = np.roll(image, move, (0, 1))
-            gradient = _ascent(plan, (middle + half * moved)[np.newaxis].astype(dtype), channel)[0] * half
-            length = float(np.sqrt(np.mean(gradient**2)))
-            if length > 0:
-                moved = moved + 2 * step_size / length * gradient
-            moved = _smoothed(moved * (1 - decay), smooth)
-            image = np.roll(np.clip(moved, -1, 1), (-move[0], -move[1]), (0, 1))
-    return np.clip(middle + half * image, low, high).astype(dtype)
+    for _ in range(steps):
+        move = tuple(rng.integers(-reach, reach + 1, 2))
+        moved = np.roll(image, move, (0, 1))
+        gradient = _ascent(part, (middle + half * moved)[np.newaxis].astype(part.dtype), channel)[0] * half
+        length = float(np.sqrt(np.mean(gradient**2)))
+        if length > 0:
+            moved = moved + 2 * step_size / length * gradient
+        moved = _smoothed(moved * (1 - decay), smooth)
+        image = np.roll(np.clip(moved, -1, 1), (-move[0], -move[1]), (0, 1))
+    return np.clip(middle + half * image, low, high).astype(part.dtype)
 
 
 def plot_maximised(
@@ -108,7 +106,7 @@ def plot_maximised(
     Raises:
         ValueError, TypeError: as :func:`maximise_activation`.
     """
-    count = _plan_to(model, layer, options.get("input_shape"))[3]
+    count = _part_up_to(model, layer, options.get("input_shape"))[0].output_shape[-1]
     chosen = list(range(min(channels, count))) if isinstance(channels, int) else list(channels)
     if images is None:
         images = np.stack([maximise_activation(model, layer, channel, **options) for channel in chosen])
@@ -132,8 +130,8 @@ def _check(steps: int, step_size: float, decay: float, smooth: float) -> None:
             raise ValueError(f"{name} must be from 0 to below 1, got {value}")
 
 
-def _plan_to(model: GraphLayer, layer: Layer | str, input_shape: Any) -> tuple[Plan, tuple[int, ...], str, int]:
-    """The plan up to a layer, without the layer's activation; the shape and dtype of an image; the layer's channels."""
+def _part_up_to(model: GraphLayer, layer: Layer | str, input_shape: Any) -> tuple[GraphLayer, tuple[int, ...]]:
+    """The model up to a layer, and the shape of an image."""
     graph = flat_graph(model, input_shape)
     if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != 4:
         raise ValueError(f"needs a model with one input (N, H, W, C), got {[t.shape for t in graph.inputs]}")
@@ -143,18 +141,20 @@ def _plan_to(model: GraphLayer, layer: Layer | str, input_shape: Any) -> tuple[P
     target = find_output(graph, layer, model)
     if target in graph.inputs or target.shape[-1] is None:
         raise ValueError(f"{target.node.layer.label} has output shape {target.shape}: it has no channels to maximise")
-    linear = getattr(target.node.layer, "final_activation", None) is not None
-    plan = Plan(Graph(graph.inputs, [target], graph.names), (0,) if linear else ())
-    return plan, tuple(size for size in shape if size is not None), graph.inputs[0].dtype, target.shape[-1]
+    part = GraphLayer.of(Graph(graph.inputs, [target], graph.names))
+    return part, tuple(size for size in shape if size is not None)
 
 
-def _ascent(plan: Plan, x: np.ndarray, channel: int) -> np.ndarray:
-    """The gradient of the channel's mean for the image."""
-    (y,), tape = plan.forward([x], training=False, need_dx=True)
-    dy = np.zeros_like(y)
-    dy[..., channel] = 1 / max(y[..., channel].size, 1)
-    (dx,) = plan.backward([dy], tape, need_dx=True, retain_caches=False)
-    return np.zeros(x.shape) if dx is None else np.asarray(dx, np.float64)
+def _ascent(part: GraphLayer, x: np.ndarray, channel: int) -> np.ndarray:
+    """The gradient of the channel's mean, before the layer's activation, for the image."""
+
+    def gradient_of_mean(y: np.ndarray) -> np.ndarray:
+        dy = np.zeros_like(y)
+        dy[..., channel] = 1 / max(y[..., channel].size, 1)
+        return dy
+
+    linear = () if part.final_activation is None else (0,)
+    return np.asarray(input_gradients(part, x, gradient_of_mean, linear), np.float64)
 
 
 def _smoothed(image: np.ndarray, part: float) -> np.ndarray:
