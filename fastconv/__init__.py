@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastconv import (
         applications,
         callbacks,
+        data,
         datasets,
         initializers,
         interop,
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "applications",
     "callbacks",
+    "data",
     "datasets",
     "initializers",
     "interop",

@@ -37,6 +37,10 @@ class Scripted(callbacks.Callback):
         logs[self.name] = self.values[epoch]
 
 
+def _called(value):
+    return getattr(value, "name", value)
+
+
 def test_order_of_the_hooks():
     calls = []
 
@@ -44,7 +48,7 @@ def test_order_of_the_hooks():
         pass
 
     for name in [name for name in vars(callbacks.Callback) if name.startswith("on_")]:
-        setattr(Recorder, name, lambda self, *a, name=name: calls.append((name, *a[:-1], sorted(a[-1]))))
+        setattr(Recorder, name, lambda self, *a, name=name: calls.append((name, *a[:-1], sorted(map(_called, a[-1])))))
     recorder = Recorder()
     model = _model()
     _fit(model, recorder, epochs=1, batch_size=10, validation_data=(X[:5], Y[:5]))
@@ -52,8 +56,10 @@ def test_order_of_the_hooks():
         ("on_train_begin", []),
         ("on_epoch_begin", 0, []),
         ("on_train_batch_begin", 0, []),
+        ("on_gradients", ["bias", "kernel"]),
         ("on_train_batch_end", 0, ["loss", "mae"]),
         ("on_train_batch_begin", 1, []),
+        ("on_gradients", ["bias", "kernel"]),
         ("on_train_batch_end", 1, ["loss", "mae"]),
         ("on_test_begin", []),
         ("on_test_batch_begin", 0, []),

@@ -3,13 +3,14 @@
 from ..errors import suggest_names
 from .base import Callback, CallbackList, History, LambdaCallback, Logs, as_list
 from .monitoring import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from .others import CSVLogger, LearningRateScheduler, TerminateOnNaN
+from .others import CSVLogger, GradientAccumulation, LearningRateScheduler, TerminateOnNaN
 
 __all__ = [
     "CSVLogger",
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradientAccumulation",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",

@@ -50,6 +50,17 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Run after a training batch: the weights are updated."""
 
+    def on_gradients(self, parameters: list[Any]) -> bool | None:
+        """Run in a training step between backward pass and update; a hook of fastconv, which Keras does not have.
+
+        Args:
+            parameters: the trainable :class:`fastconv.layers.Parameter`, with the step's gradients in ``grad``. To
+                change one: ``parameter.set_grad(gradient)``.
+
+        Returns:
+            False to leave out the update: the gradients stay, and those of the next batch are added to them.
+        """
+
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Run when ``evaluate``, or the validation of an epoch, starts."""
 

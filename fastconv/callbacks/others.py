@@ -1,10 +1,10 @@
-"""Learning rate by epoch, a CSV file, an end to NaN."""
+"""Learning rate by epoch, gradients of several batches added up, a CSV file, an end to NaN."""
 
 import csv
 import math
 import os
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 from .base import Callback, Logs, say
 
@@ -29,6 +29,44 @@ class LearningRateScheduler(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = self.model.optimizer.learning_rate
+
+
+class GradientAccumulation(Callback):
+    """Update the weights once in ``batches`` batches, by the mean of their gradients: a large batch in the memory of a
+    small one. What is left over at the end of training is dropped.
+
+    Args:
+        batches: an update, at least 1.
+
+    Raises:
+        TypeError: no integer. ValueError: below 1.
+    """
+
+    def __init__(self, batches: int) -> None:
+        if isinstance(batches, bool) or not isinstance(batches, int):
+            raise TypeError(f"batches must be an integer, got {batches!r}")
+        if batches < 1:
+            raise ValueError(f"batches must be at least 1, got {batches}")
+        self.batches = batches
+        self._waiting = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._waiting = 0
+
+    def on_gradients(self, parameters: list[Any]) -> bool | None:
+        self._waiting += 1
+        if self._waiting < self.batches:
+            return False
+        self._waiting = 0
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.set_grad(parameter.grad * parameter.dtype.type(1 / self.batches))
+        return None
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._waiting:
+            for parameter in self.model.parameters:
+                parameter.zero_grad()
 
 
 class CSVLogger(Callback):

@@ -34,6 +34,7 @@ class Ports(NamedTuple):
     input_shapes: Sequence[tuple[int | None, ...]]
     input_dtypes: Sequence[str]
     output_names: Sequence[str]
+    joint: bool = False  # one loss gets all targets, however many
 
 
 PortsFor = Callable[[Any], Ports]
@@ -92,6 +93,8 @@ def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
 
 def as_targets(y: Any, ports: Ports) -> list[np.ndarray]:
     """Return targets as a list of arrays in the order of the model's outputs; losses check and cast them."""
+    if ports.joint:
+        return [_array(item, "target") for item in (y if isinstance(y, (list, tuple)) else [y])]
     return split_by_name(y, ports.output_names, "target")
 
 
@@ -114,7 +117,8 @@ def _array(value: Any, kind: str) -> Any:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{kind} is not an array of one shape: {error}") from None
+        hint = "; fastconv.data.ragged makes one of targets of different sizes" if kind == "target" else ""
+        raise ValueError(f"{kind} is not an array of one shape: {error}{hint}") from None
 
 
 def split_by_name(value: Any, names: Sequence[str], kind: str) -> list[np.ndarray]:
@@ -189,3 +193,20 @@ def check_count(value: Any, name: str) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return int(value)
+
+
+def ragged(items: Iterable[Any]) -> np.ndarray:
+    """Return an array that holds one thing per sample, of any size, such as the boxes in each image.
+
+    ``fit`` shuffles it, cuts it into batches, and hands it to the loss as it is::
+
+        model.fit(images, ragged(boxes))  # a list of arrays (boxes in the image, 4)
+
+    Returns:
+        ``(N,)``, of Python objects.
+    """
+    things = list(items)
+    array = np.empty(len(things), object)
+    for i, thing in enumerate(things):
+        array[i] = thing
+    return array

@@ -122,6 +122,11 @@ class Parameter:
             self.grad = self.grad + gradient
             self._owns_grad = True
 
+    def set_grad(self, gradient: np.ndarray) -> None:
+        """Replace the step's gradient; see :meth:`add_grad`."""
+        self.zero_grad()
+        self.add_grad(gradient)
+
     def zero_grad(self) -> None:
         """Forget the step's gradient."""
         self.grad = None

@@ -6,14 +6,15 @@ A loss is an object with
     ``backward(cache) -> dy``                       its gradient with respect to ``y_pred``
 
 Write your own as a class with these two methods; one that shall accept sample weights takes a third argument,
-``forward(y_true, y_pred, sample_weight=None)``. :class:`Loss` is a base that leaves only the formula to write.
+``forward(y_true, y_pred, sample_weight=None)``. :class:`Loss` is a base that leaves only the formula to write;
+:class:`JointLoss` one for a loss that gets all outputs of a model at once.
 """
 
 from typing import Any
 
 from ..errors import suggest_names
 from ..registry import by_name, resolve, serialize
-from .base import Loss
+from .base import JointLoss, Loss
 from .cross_entropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, check_labels
 from .regression import Huber, MeanAbsoluteError, MeanSquaredError
 
@@ -21,6 +22,7 @@ __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
     "Huber",
+    "JointLoss",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",

@@ -67,6 +67,27 @@ class Loss(Configurable):
         return float((values * weights).sum()) * factor, (cache, weights * values.dtype.type(factor))
 
 
+class JointLoss(Configurable):
+    """Base class of a loss over all outputs of a model at once, such as a detector's over boxes and classes.
+
+    With such a loss ``y`` may hold any number of arrays, also :func:`fastconv.data.ragged` ones, and metrics get all
+    targets and all outputs: ``metric(y_true, y_pred)`` with two lists.
+    """
+
+    def forward(self, y_true: list[Any], y_pred: list[np.ndarray]) -> tuple[float, Any]:
+        """Return the loss of a batch and what :meth:`backward` needs.
+
+        Args:
+            y_true: the targets of the batch, arrays in the order in which they were given.
+            y_pred: the outputs of the model. A third argument, if there is one, gets the sample weights.
+        """
+        raise NotImplementedError
+
+    def backward(self, cache: Any) -> list[np.ndarray | None]:
+        """Return the gradient of the loss for each output; None for an output that it does not depend on."""
+        raise NotImplementedError
+
+
 class Elementwise(Loss):
     """A formula per element, averaged over the last axis; targets have the predictions' shape."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ from .. import optimizers, random
 from ..callbacks import CallbackList, History, Logs, as_list
 from ..data.arrays import ArrayData
 from ..data.batches import Batch, Data
-from ..metrics import mean_of
 from .loop import EpochLoop, evaluate_batches, limited, used_up
+from .meter import batch_logs
 from .objective import check_compile_arguments
 from .progress import Progress
-from .step import TrainingStep, step_of
+from .step import step_of
 from .trainable import Trainable
 
 
@@ -121,7 +121,7 @@ def predict(model: Trainable, data: Data, steps: int | None, verbose: int, callb
             output = model.infer(*batch.x)
             parts.append(list(output) if isinstance(output, (list, tuple)) else [output])
             hooks.call("on_predict_batch_end", number, {})
-            progress.advance(batch.size, {})
+            progress.advance(batch.size, dict)
         progress.finish({})
     finally:
         progress.close()
@@ -134,24 +134,24 @@ def predict(model: Trainable, data: Data, steps: int | None, verbose: int, callb
 
 def train_on_batch(model: Trainable, batch: Batch) -> Logs:
     """Make one training step; return name -> value of the loss and metrics, of before the step."""
+    logs: Logs = {}
     step = step_of(model)
-    return _means(step, step.train(model, batch))
+    step.train(model, batch, lambda batch, outcome: logs.update(batch_logs(step.objective, batch, outcome)))
+    return logs
 
 
 def test_on_batch(model: Trainable, batch: Batch) -> Logs:
     """Return name -> value of the loss and metrics of a batch."""
+    logs: Logs = {}
     step = step_of(model)
-    return _means(step, step.test(model, batch))
+    step.test(model, batch, lambda batch, outcome: logs.update(batch_logs(step.objective, batch, outcome)))
+    return logs
 
 
 def values_of(logs: Logs) -> Any:
     """Return what Keras returns of logs: the loss alone if there are no metrics, else ``[loss, metric, ...]``."""
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
-
-
-def _means(step: TrainingStep, values: Sequence[Any]) -> Logs:
-    return {name: mean_of(value) for name, value in zip(step.objective.names, values, strict=True)}
 
 
 def _shuffle_seed(model: Trainable, initial_epoch: int) -> int:

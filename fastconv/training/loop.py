@@ -13,8 +13,9 @@ from ..callbacks import CallbackList, Logs
 from ..data.arrays import ArrayData
 from ..data.batches import Batch, Data, check_count, class_weights_of
 from ..data.iterables import IterableData
+from ..layers.parameter import Parameter
+from .meter import Meter
 from .non_finite import warn_non_finite
-from .objective import Meter
 from .progress import Progress
 from .step import step_of
 from .trainable import Trainable
@@ -34,6 +35,7 @@ class EpochLoop:
     ) -> None:
         self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
         self.hooks, self.progress = hooks, progress
+        self.before_update = self._before_update if hooks.hooks("on_gradients") else None
         self.warned, self.trained = False, False
         self.batches = 0
 
@@ -45,10 +47,10 @@ class EpochLoop:
             self.hooks.call("on_train_batch_begin", number, {})
             step = step_of(self.model)
             meter = meter or Meter(step.objective)
-            meter.add(step.train(self.model, batch, None if self.warned else self._warn), batch.size)
-            logs = meter.logs()
-            self.hooks.call("on_train_batch_end", number, logs)
-            self.progress.advance(batch.size, logs)
+            step.train(self.model, batch, meter.update, None if self.warned else self._warn, self.before_update)
+            if self.hooks.hooks("on_train_batch_end"):
+                self.hooks.call("on_train_batch_end", number, meter.logs())
+            self.progress.advance(batch.size, meter.logs)
             self.batches += 1
             self.trained = True
             if self.model.stop_training:
@@ -62,6 +64,11 @@ class EpochLoop:
     def _batches(self, epoch: int) -> Iterator[Batch]:
         for batch in itertools.islice(self.data.epoch(epoch), self.steps):
             yield weighted(batch, self.class_weight)
+
+    def _before_update(self, parameters: list[Parameter]) -> bool:
+        """Whether every callback wants the update."""
+        answers = [hook(parameters) for hook in self.hooks.hooks("on_gradients")]
+        return all(answer is not False for answer in answers)
 
     def _warn(self, batch: Batch, loss: float) -> None:
         self.warned = True
@@ -81,11 +88,11 @@ def evaluate_batches(
             hooks.call("on_test_batch_begin", number, {})
             step = step_of(model)
             meter = meter or Meter(step.objective)
-            meter.add(step.test(model, batch), batch.size)
+            step.test(model, batch, meter.update)
             if hooks.hooks("on_test_batch_end"):
                 hooks.call("on_test_batch_end", number, meter.logs())
             if progress is not None:
-                progress.advance(batch.size, meter.logs())
+                progress.advance(batch.size, meter.logs)
         if meter is None:
             raise ValueError("the data to evaluate on holds no batches")
         logs = meter.logs()

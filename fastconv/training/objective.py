@@ -1,4 +1,4 @@
-"""What ``compile`` sets up: for each output its loss, its weight in the total, and its metrics."""
+"""What ``compile`` sets up: for each output its loss, its weight in the total, and its metrics; or one loss of all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import losses as losses_module
 from .. import metrics as metrics_module
-from ..metrics import Mean
+from ..data.batches import Batch
+from ..losses import JointLoss
 
 
 class Outcome(NamedTuple):
@@ -55,13 +56,17 @@ class Objective:
         self._takes_weight = [entry is None or _takes_weight(entry.forward) for entry in self.losses]
 
     @property
+    def loss_names(self) -> list[str]:
+        """The loss, then each output's loss if there are several."""
+        if len(self.output_names) == 1:
+            return ["loss"]
+        pairs = zip(self.output_names, self.losses, strict=True)
+        return ["loss", *(f"{output}_loss" for output, loss in pairs if loss is not None)]
+
+    @property
     def names(self) -> list[str]:
-        """What is reported, in order: the loss, each output's loss if there are several, the metrics."""
-        names = ["loss"]
-        if len(self.output_names) > 1:
-            pairs = zip(self.output_names, self.losses, strict=True)
-            names += [f"{output}_loss" for output, loss in pairs if loss is not None]
-        return names + [name for output in self.metrics for name, _ in output]
+        """What is reported, in order: the losses, then the metrics."""
+        return [*self.loss_names, *(name for output in self.metrics for name, _ in output)]
 
     def forward(
         self, y: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sample_weight: Sequence[np.ndarray | None] | None
@@ -99,63 +104,93 @@ class Objective:
             gradients.append(dy if self.weights[i] == 1 else dy * output.dtype.type(self.weights[i]))
         return gradients
 
-    def measure(self, y: Sequence[np.ndarray], outcome: Outcome) -> list[Any]:
-        """Return the values for :attr:`names`."""
-        values: list[Any] = [outcome.loss]
-        if len(self.output_names) > 1:
-            values += [value for value in outcome.losses if value is not None]
-        for target, prediction, functions in zip(y, outcome.predictions, self.metrics, strict=True):
-            values += [metric(target, prediction) for _, metric in functions]
-        return values
+    def loss_values(self, outcome: Outcome) -> list[float]:
+        """Return the values for :attr:`loss_names`."""
+        if len(self.output_names) == 1:
+            return [outcome.loss]
+        return [outcome.loss, *(value for value in outcome.losses if value is not None)]
 
-    def _resolve_metrics(self, metrics: Any) -> list[list[tuple[str, Callable[..., Any]]]]:
-        """Return (name in the logs, function) for each metric of each output."""
+    def pairs(self, batch: Batch, outcome: Outcome) -> list[tuple[Any, Any]]:
+        """Return targets and predictions for each entry of :attr:`metrics`."""
+        return list(zip(batch.y or (), outcome.predictions, strict=True))
+
+    def _resolve_metrics(self, metrics: Any) -> list[list[tuple[str, Any]]]:
+        """Return (name in the logs, metric) for each metric of each output."""
         if metrics is None:
             per = [None] * len(self.output_names)
         elif len(self.output_names) == 1 and not isinstance(metrics, Mapping):
             per = [metrics]
         else:
             per = per_output(metrics, self.output_names, "metrics")
-        resolved: list[list[tuple[str, Callable[..., Any]]]] = []
+        resolved: list[list[tuple[str, Any]]] = []
         taken: set[str] = set()
         for output, entries in zip(self.output_names, per, strict=True):
             functions = []
             for entry in _as_list(entries):
                 name = metrics_module.name_of(entry)
                 name = _unique(f"{output}_{name}" if len(self.output_names) > 1 else name, taken)
-                is_accuracy = isinstance(entry, str) and entry.lower() in ("accuracy", "acc")
-                functions.append((name, _Accuracy() if is_accuracy else metrics_module.get(entry)))
+                functions.append((name, metrics_module.with_state(entry)))
             resolved.append(functions)
         return resolved
 
 
-class Meter:
-    """Means over the batches of an epoch of what an objective measures."""
+class JointObjective:
+    """One loss that gets all outputs at once, and metrics that do.
 
-    def __init__(self, objective: Objective) -> None:
-        self._names = objective.names
-        self._means = [Mean() for _ in self._names]
+    Args:
+        loss: the loss.
+        loss_weights, metrics: as given to ``compile``.
+    """
 
-    def add(self, values: Sequence[Any], samples: int) -> None:
-        """Take in a batch's :meth:`Objective.measure`."""
-        for mean, value in zip(self._means, values, strict=True):
-            mean.add(value, samples)
+    linear_outputs: frozenset[int] = frozenset()
 
-    def logs(self) -> dict[str, float]:
-        """Return name -> mean so far."""
-        return {name: mean.result() for name, mean in zip(self._names, self._means, strict=True)}
+    def __init__(self, loss: JointLoss, loss_weights: Any, metrics: Any) -> None:
+        if loss_weights is not None:
+            raise ValueError(f"{loss!r} is one loss for all outputs: loss_weights have nothing to weigh")
+        if isinstance(metrics, Mapping):
+            raise ValueError(f"metrics beside {loss!r} get all outputs at once: give a list")
+        self.loss = loss
+        taken: set[str] = set()
+        self.metrics = [
+            [(_unique(metrics_module.name_of(m), taken), metrics_module.with_state(m)) for m in _as_list(metrics)]
+        ]
+        self._takes_weight = _takes_weight(loss.forward)
 
+    loss_names: Sequence[str] = ("loss",)
 
-class _Accuracy:
-    """The accuracy that fits the shapes of the first batch."""
+    @property
+    def names(self) -> list[str]:
+        """What is reported, in order: the loss, then the metrics."""
+        return ["loss", *(name for name, _ in self.metrics[0])]
 
-    def __init__(self) -> None:
-        self._metric: metrics_module.Metric | None = None
+    def forward(self, y: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sample_weight: Any) -> Outcome:
+        """Compute the loss of a batch."""
+        weight = () if sample_weight is None else (sample_weight[0],)
+        if weight and not self._takes_weight:
+            raise ValueError(f"{self.loss!r} does not take sample weights: its forward has no third argument")
+        value, cache = self.loss.forward(list(y), list(outputs), *weight)
+        return Outcome(float(value), [], [cache, *outputs], list(outputs))
 
-    def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        if self._metric is None:
-            self._metric = metrics_module.accuracy_for(y_true, y_pred)
-        return self._metric(y_true, y_pred)
+    def backward(self, caches: Sequence[Any]) -> list[np.ndarray | None]:
+        """Return the gradient of the loss for each output, None where there is none."""
+        cache, *outputs = caches
+        gradients = list(self.loss.backward(cache))
+        shapes = [None if dy is None else np.shape(dy) for dy in gradients]
+        if len(shapes) != len(outputs) or any(s not in (None, y.shape) for s, y in zip(shapes, outputs, strict=True)):
+            raise ValueError(
+                f"backward of {self.loss!r} returned gradients of shapes {shapes} for outputs of shapes "
+                f"{[y.shape for y in outputs]}"
+            )
+        pairs = zip(gradients, outputs, strict=True)
+        return [None if dy is None else np.asarray(dy).astype(y.dtype, copy=False) for dy, y in pairs]
+
+    def loss_values(self, outcome: Outcome) -> list[float]:
+        """Return the values for :attr:`loss_names`."""
+        return [outcome.loss]
+
+    def pairs(self, batch: Batch, outcome: Outcome) -> list[tuple[Any, Any]]:
+        """Return all targets and all predictions, for the metrics."""
+        return [(batch.y, outcome.predictions)]
 
 
 def check_compile_arguments(loss: Any, loss_weights: Any, metrics: Any) -> None:
@@ -169,7 +204,7 @@ def check_compile_arguments(loss: Any, loss_weights: Any, metrics: Any) -> None:
     for entry in _leaves(loss):
         losses_module.get(entry)
     for entry in _leaves(metrics):
-        if not (isinstance(entry, str) and entry.lower() in ("accuracy", "acc")):
+        if not metrics_module.is_accuracy(entry):
             metrics_module.get(entry)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..callbacks import Callback, Logs
@@ -66,15 +67,15 @@ class Progress(Callback):
                 bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             )
 
-    def advance(self, images: int, logs: Logs) -> None:
-        """Take note of a finished batch."""
+    def advance(self, images: int, logs: Callable[[], Logs]) -> None:
+        """Take note of a finished batch; ``logs`` is called when they are shown."""
         self._steps_done += 1
         self._images += images
         now = time.perf_counter()
         self._seconds = now - self._started
         if self._bar is not None and now - self._shown > _REFRESH:
             self._shown = now
-            self._draw(logs)
+            self._draw(logs())
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.finish(logs or {})

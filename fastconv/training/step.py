@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..data.batches import Batch
 from ..interrupts import uninterrupted
 from ..layers.base import Layer
-from ..optimizers import Optimizer
-from .objective import Objective, Outcome
+from ..layers.parameter import Parameter
+from .objective import JointObjective, Objective, Outcome
 from .ports import ports_of
 from .trainable import Trainable
+
+Measure = Callable[[Batch, Outcome], Any]
+BeforeUpdate = Callable[[list[Parameter]], bool | None]
 
 
 class TrainingStep:
@@ -30,74 +31,89 @@ class TrainingStep:
     def __init__(self, model: Trainable, loss: Any, loss_weights: Any, metrics: Any) -> None:
         self.graph = model.graph
         self.ports = ports_of(model)
-        softmax_outputs = frozenset(i for i, name in enumerate(model.final_activations) if name == "softmax")
-        self.objective = Objective(loss, loss_weights, metrics, self.ports.output_names, softmax_outputs)
+        self.objective: Objective | JointObjective
+        if self.ports.joint:
+            self.objective = JointObjective(loss, loss_weights, metrics)
+        else:
+            softmax_outputs = frozenset(i for i, name in enumerate(model.final_activations) if name == "softmax")
+            self.objective = Objective(loss, loss_weights, metrics, self.ports.output_names, softmax_outputs)
         self.parameters = model.parameters
         self.regularized = [p for p in self.parameters if p.regularizer is not None]
         self.stateful = stateful_layers(model)
+        self._keeps_gradients = False
 
-    def train(self, model: Trainable, batch: Batch, warn: Callable[[Batch, float], None] | None = None) -> list[Any]:
-        """Update the weights by one batch; return what the objective measures, taken before the update.
+    def train(
+        self,
+        model: Trainable,
+        batch: Batch,
+        measure: Measure,
+        warn: Callable[[Batch, float], None] | None = None,
+        before_update: BeforeUpdate | None = None,
+    ) -> None:
+        """Update the weights by one batch.
 
         A step that fails, be it by Ctrl-C, leaves the model as it was, without gradients.
 
         Args:
             model: the one that the step was made for.
             batch: with targets.
+            measure: gets the batch and its outcome, of before the update.
             warn: called with the batch and the loss if the loss is NaN or infinite, before the update.
+            before_update: gets the trainable parameters with their gradients; if it returns False, there is no update,
+                and the gradients of the next batch are added to these.
         """
         if model.optimizer is None:
             raise RuntimeError("the model has no optimizer: call compile")
         iterations = model.optimizer.iterations
         state = State(self.stateful)
         try:
-            return self._train(model, model.optimizer, batch, warn)
+            self._compute_gradients(model, batch, measure, warn)
+            trainable = [p for p in self.parameters if p.trainable]
+            self._keeps_gradients = before_update is not None and before_update(trainable) is False
+            if not self._keeps_gradients:
+                model.optimizer.apply(trainable)
         except BaseException:
             with uninterrupted():
+                self._keeps_gradients = False
                 for parameter in self.parameters:
                     parameter.zero_grad()
                 if model.optimizer.iterations == iterations:  # else Ctrl-C came when all was done
                     state.restore()
             raise
 
-    def _train(
-        self, model: Trainable, optimizer: Optimizer, batch: Batch, warn: Callable[[Batch, float], None] | None
-    ) -> list[Any]:
-        y = self._targets(batch)
+    def _compute_gradients(
+        self, model: Trainable, batch: Batch, measure: Measure, warn: Callable[[Batch, float], None] | None
+    ) -> None:
         linear = self.objective.linear_outputs
-        for parameter in self.parameters:
-            parameter.zero_grad()
+        if not self._keeps_gradients:
+            for parameter in self.parameters:
+                parameter.zero_grad()
         output, tape = model.forward(*batch.x, training=True, linear_outputs=linear, need_dx=False)
-        outcome = self.objective.forward(y, self._list(output), batch.sample_weight)
-        outcome = outcome._replace(loss=outcome.loss + self.penalty())
+        outcome = self._outcome(batch, output)
+        del output
         if warn is not None and not math.isfinite(outcome.loss):
             warn(batch, outcome.loss)
-        values = self.objective.measure(y, outcome)
+        measure(batch, outcome)
         model.backward(self.objective.backward(outcome.caches), tape, need_dx=False, linear_outputs=linear)
         for parameter in self.regularized:
             if parameter.trainable:
                 parameter.add_grad(parameter.regularizer.gradient(parameter.value))
-        optimizer.apply([p for p in self.parameters if p.trainable])
-        return values
 
-    def test(self, model: Trainable, batch: Batch) -> list[Any]:
-        """Return what the objective measures on a batch; nothing changes."""
-        y = self._targets(batch)
-        outputs = model.infer(*batch.x, linear_outputs=self.objective.linear_outputs)
-        outcome: Outcome = self.objective.forward(y, self._list(outputs), batch.sample_weight)
-        return self.objective.measure(y, outcome._replace(loss=outcome.loss + self.penalty()))
+    def test(self, model: Trainable, batch: Batch, measure: Measure) -> None:
+        """Run a batch; ``measure`` gets it and its outcome, and nothing else changes."""
+        measure(batch, self._outcome(batch, model.infer(*batch.x, linear_outputs=self.objective.linear_outputs)))
+
+    def _outcome(self, batch: Batch, outputs: Any) -> Outcome:
+        """The losses of a batch, with what the regularizers add."""
+        if batch.y is None:
+            raise ValueError("training and evaluation need targets: pass y, or batches (x, y)")
+        outputs = [outputs] if len(self.ports.output_names) == 1 else outputs
+        outcome = self.objective.forward(batch.y, outputs, batch.sample_weight)
+        return outcome._replace(loss=outcome.loss + self.penalty())
 
     def penalty(self) -> float:
         """Return what the regularizers of trainable weights add to the loss."""
         return sum((p.regularizer.loss(p.value) for p in self.regularized if p.trainable), 0.0)
-
-    def _targets(self, batch: Batch) -> list[np.ndarray]:
-        if batch.y is None:
-            raise ValueError("training and evaluation need targets: pass y, or batches (x, y)")
-        return batch.y
-
-    def _list(self, outputs: Any) -> Sequence[np.ndarray]:
-        return [outputs] if len(self.ports.output_names) == 1 else outputs
 
 
 def step_of(model: Trainable) -> TrainingStep:
