@@ -89,9 +89,18 @@ def core_jobs(machine: str) -> list[tuple[Path, str, list[str]]]:
         (source, f"{isa}_{dtype}", [*flags, "-include", f"csrc/isa/{isa}.h", f"-DFC_DOUBLE={double}"])
         for isa, flags in ISAS.get(machine, {"baseline": []}).items()
         for dtype, double in DTYPES.items()
-        for source in sorted(CSRC.glob("kernels/*.c"))
+        for source in sorted(CSRC.glob("kernels/**/*.c"))
     ]
-    return [(source, variant, [*flags, f"-DFC_SUFFIX={variant}"]) for source, variant, flags in generic + kernels]
+    return [
+        (source, variant, [*flags, f"-I{CSRC}", f"-DFC_SUFFIX={variant}"])
+        for source, variant, flags in generic + kernels
+    ]
+
+
+def object_name(source: Path) -> str:
+    """csrc/kernels/conv/direct/naive.c -> conv_direct_naive: files in different folders may have one name."""
+    kernels = CSRC / "kernels"
+    return "_".join(source.relative_to(kernels).with_suffix("").parts) if kernels in source.parents else source.stem
 
 
 class Build(build):
@@ -140,7 +149,7 @@ class BuildKernels(build_ext):
         # Where headers lie says nothing of them: pip puts NumPy's elsewhere at every build.
         key = shlex.join(word for word in command if not word.startswith("-I"))
         folder = BUILD / "objects" / hashlib.sha256(key.encode()).hexdigest()[:12]
-        target = folder / f"{source.stem}_{variant}.o"
+        target = folder / f"{object_name(source)}_{variant}.o"
         if not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime, headers):
             folder.mkdir(parents=True, exist_ok=True)
             with placed(target) as unfinished:

@@ -1,5 +1,6 @@
-/* The one list of kernels: it declares them, lays out the table of an instruction set, and fills it (kernels/table.c).
- * A kernel is compiled once per instruction set and dtype, so tensors are void pointers here. */
+/* The one list of kernels: it declares them, lays out the table of an instruction set, and fills it
+ * (kernels/base/table.c). A kernel is compiled once per instruction set and dtype, so tensors are void pointers here.
+ */
 #ifndef FC_KERNELS_H
 #define FC_KERNELS_H
 

@@ -36,7 +36,7 @@ def build(table: dict, machine: str, compiler: list[str]) -> Path:
 
     def compile_one(job: tuple[Path, str, list[str]]) -> str:
         source, variant, own = job
-        target = folder / variant / f"{source.stem}.o"
+        target = folder / variant / f"{table['object_name'](source)}.o"
         if not newer(target, [source, *headers]):
             target.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run([*flags, *own, "-c", str(source), "-o", str(target)], check=True)

@@ -245,7 +245,7 @@ print(f"the matrix of windows: {columns_bytes / 1e6:.0f} MB, for an input of {la
 # ## Rung 4: the loops again, in C
 #
 # What would the definition do if the language were fast? This is the core of
-# `csrc/kernels/conv2d_naive.c`; the compiler turns the innermost loop into vector instructions:
+# `csrc/kernels/conv/direct/naive.c`; the compiler turns the innermost loop into vector instructions:
 #
 # ```c
 # for (kh = 0; kh < KH; kh++)
@@ -275,7 +275,7 @@ climb("fastconv, naive C", c_loops, large, touched)
 #
 # The registers are the nearest place of all. Keep a *tile* of outputs there, say 14 pixels x 2
 # vectors of filters, and let it stay until its sums are complete. One step of the inner loop then
-# loads 2 vectors of weights and 14 pixel values, and does 28 FMAs with them (`csrc/kernels/tile.c`):
+# loads 2 vectors of weights and 14 pixel values, and does 28 FMAs with them (`csrc/kernels/base/tile.c`):
 #
 # ```c
 # for (k = 0; k < depth; k++)
@@ -310,7 +310,7 @@ show(figure, "2_tiles")
 # The caches want their share, too. The weights are *packed*: copied once into the exact order in
 # which the tile will read them, so that the processor can fetch ahead. And the work goes in blocks,
 # so that what is used again is still in the cache. That is all a BLAS does; ours is
-# `csrc/kernels/gemm.c`.
+# `csrc/kernels/base/gemm.c`.
 
 
 # %%
@@ -334,7 +334,7 @@ print(f"   the product alone: {flop(*large) / product_only / 1e9:.3g} GFLOP/s; t
 # The tile reads 14 rows of the matrix of windows. But each row is 3 x 3 pieces of the image, and in
 # our layout, `(N, H, W, C)`, a piece is contiguous: C numbers of one pixel. So give the tile 14
 # *pointers* into the image for each of the nine kernel positions, and it never notices that there
-# is no matrix. This is *implicit GEMM* (`csrc/kernels/conv2d_implicit_gemm.c`).
+# is no matrix. This is *implicit GEMM* (`csrc/kernels/conv/direct/implicit_gemm.c`).
 
 
 # %%
@@ -476,6 +476,6 @@ show(figure, "5_roofline")
 #    being faster than implicit GEMM? (The transforms cost as much for one filter as for a thousand.)
 # 6. Write the transforms of `two_outputs` as three matrices, and from them F(2 x 2, 3 x 3) for one
 #    channel in NumPy. Register it with `fc.ops.register_conv2d` and check it against `naive`.
-# 7. Read `csrc/kernels/tile.c`. Set `FC_MR2` in `csrc/isa/` to 4, build, and measure rung 6 again.
+# 7. Read `csrc/kernels/base/tile.c`. Set `FC_MR2` in `csrc/isa/` to 4, build, and measure rung 6 again.
 # 8. `fastconv bench conv --net vgg16` measures the layers of a network beside PyTorch, and
 #    `fastconv bench roofline` draws them. Which layer has the lowest share of the peak, and why?

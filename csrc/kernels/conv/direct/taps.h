@@ -3,7 +3,7 @@
 #ifndef FC_TAPS_H
 #define FC_TAPS_H
 
-#include "tile.h"
+#include "kernels/base/tile.h"
 
 /* An image batch (N, H, W, pitch) of which depth values a pixel are read. */
 typedef struct {
@@ -47,7 +47,7 @@ FC_HIDDEN fc_status FC(few_columns_run)(const tap_product *p);
 /* count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
 FC_HIDDEN void FC(to_planes)(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to);
 
-/* conv2d_weights_few.c: the like for backward weights. */
+/* weights_few.c: the like for backward weights. */
 FC_HIDDEN int FC(few_filters)(const fc_conv2d *d);
 FC_HIDDEN fc_status FC(few_filters_weights)(const fc_conv2d *d, const real *x, const real *dy, real *dw);
 

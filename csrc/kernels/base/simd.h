@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-#include "../fastconv.h"
+#include "fastconv.h"
 
 #define FC_JOIN_(name, suffix) fc_##name##_##suffix
 #define FC_JOIN(name, suffix) FC_JOIN_(name, suffix)

@@ -1,5 +1,5 @@
 /* Gradient of PReLU, whose slopes are learned. K. He et al. (ICCV 2015). */
-#include "columns.h"
+#include "kernels/base/columns.h"
 
 /* part (chunks, width) -> sums (C), in one order */
 static void add_chunks(const columns *k, const real *part, real *sums) {

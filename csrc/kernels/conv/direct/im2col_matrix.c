@@ -1,5 +1,5 @@
 /* im2col: x (N, H, W, C) -> cols (N * OH * OW, KH * KW * C), and its adjoint col2im. */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 fc_status FC(im2col)(const fc_conv2d *d, const void *x_, void *cols_) {
   const real *x = x_;

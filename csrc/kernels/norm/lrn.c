@@ -1,6 +1,6 @@
 /* Local response normalisation over channels: y = x * s**-beta, s = bias + alpha * (sum of x**2 from C - R to C + R).
  * A. Krizhevsky, I. Sutskever, G. Hinton (NeurIPS 2012), section 3.3. */
-#include "vmath.h"
+#include "kernels/base/vmath.h"
 
 /* A row of C values with room for R zeros on the left, and R more and a vector on the right. */
 FC_INLINE int64_t padded_length(int64_t C, int64_t R) { return C + 2 * R + 2 * VL; }

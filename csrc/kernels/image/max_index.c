@@ -3,7 +3,7 @@
  * nothing is written out of bounds. A thread owns whole planes of 64 channels, in which every sum runs in row-major
  * order of the output.
  */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 enum { CHANNELS = 64 };
 

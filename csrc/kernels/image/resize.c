@@ -1,5 +1,5 @@
 /* Zero padding, cropping, and up-sampling of x (N, H, W, C), with their adjoints. */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 /* x (N, H, W, C) -> y (N, OH, OW, C) with y[h + top][w + left] = x[h][w], the rest 0; negative offsets crop. */
 fc_status FC(place)(const fc_place *p, const void *x_, void *y_) {

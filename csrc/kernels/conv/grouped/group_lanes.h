@@ -3,7 +3,7 @@
 #ifndef FC_GROUP_LANES_H
 #define FC_GROUP_LANES_H
 
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 /* How a vector of inputs is brought to its lanes, from slow and general to fast. */
 typedef enum {

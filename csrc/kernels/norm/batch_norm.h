@@ -2,8 +2,8 @@
 #ifndef FC_BATCH_NORM_H
 #define FC_BATCH_NORM_H
 
-#include "activation.h"
-#include "columns.h"
+#include "kernels/elementwise/activation.h"
+#include "kernels/base/columns.h"
 
 enum {
   STRIP = FC_VEC_BYTES == 64 ? 8 : 4, /* vectors side by side that go down the rows together */

@@ -1,6 +1,6 @@
 /* Convolution as its definition reads: the reference among the kernels, and the first rung of the ladder.
  * x (N, H, W, C), w (KH, KW, C/G, K), y and dy (N, OH, OW, K). */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 /* The input row or column that output position o and kernel position k meet. */
 FC_INLINE int64_t at(int64_t o, int64_t stride, int64_t before, int64_t k, int64_t dilation) {

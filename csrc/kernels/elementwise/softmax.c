@@ -1,6 +1,6 @@
 /* Softmax over the last axis, and softmax with cross-entropy: stable, as the largest logit is subtracted first. */
 #include "activation.h"
-#include "vmath.h"
+#include "kernels/base/vmath.h"
 
 /* halves on halves: the fewest steps one after another */
 FC_INLINE real sum_lanes(vec v) {

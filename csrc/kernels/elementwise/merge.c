@@ -1,5 +1,5 @@
 /* Inputs side by side, and sums of inputs: what joins the branches of a network. */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 enum { BLOCK = 8192 }; /* elements that a thread takes at a time */
 

@@ -1,6 +1,6 @@
 /* Dropout: the mask is a function of (seed, counter, element), so it is never stored and no thread count changes it.
  * J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011): Philox4x32-10. */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 enum { LANES = 64, ROUNDS = 10, DRAWS = 4 * LANES, BLOCK = 16 * DRAWS }; /* few lanes: unrolled before vectorised */
 

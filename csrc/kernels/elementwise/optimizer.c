@@ -1,5 +1,5 @@
 /* One optimizer step over every parameter of a model: formulas as in fastconv/reference/optimizer.py. */
-#include "vmath.h"
+#include "kernels/base/vmath.h"
 
 enum { BLOCK = 4096 };
 

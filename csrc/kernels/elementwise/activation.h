@@ -2,7 +2,7 @@
 #ifndef FC_ACTIVATION_H
 #define FC_ACTIVATION_H
 
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 /* The cheap kinds, FC_LINEAR among them: a few instructions on a vector that is in a register anyway. Their gradient
  * follows from the output y. */

@@ -1,5 +1,5 @@
 /* Between channels-first and channels-last: a batch of transposes (rows, cols) -> (cols, rows). */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 enum { TILE = 32 }; /* a tile of both sides fits L1 */
 

@@ -1,10 +1,10 @@
 /* Winograd's minimal filtering F(m x m, r x r), m = points - r + 1 (Lavin and Gray, 2016): tiles of the input and the
  * filters become values at points x points points, where the convolution is a product for each point.
- * winograd_transform.c has the transforms, conv2d_winograd*.c the passes, winograd_cost.c when they pay. */
+ * transform.c has the transforms, cost.c when they pay, the other files the passes. */
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 
-#include "taps.h"
+#include "kernels/conv/direct/taps.h"
 
 /* Tile t of image n covers output pixels (ty * m .., tx * m ..); it reads from (ty * m - top, tx * m - left) on. */
 typedef struct {

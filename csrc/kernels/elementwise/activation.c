@@ -1,6 +1,6 @@
 /* Activations, alone and as the end of another kernel; their gradients from the output. */
 #include "activation.h"
-#include "vmath.h"
+#include "kernels/base/vmath.h"
 
 enum { BLOCK = 4096 }; /* elements a thread takes at a time: a number of whole vectors */
 

@@ -1,6 +1,6 @@
 /* Convolution through a column matrix (Chellapilla et al., 2006), a few images of one group at a time so that it stays
  * small. x (N, H, W, C), w (KH, KW, C/G, K), y and dy (N, OH, OW, K). */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 /* A run of images of one group: its descriptor, what lies where, and the column matrix. */
 typedef struct {

@@ -3,7 +3,7 @@
  * A window is the part of (PH, PW) that lies in the input: padding never wins and adds nothing. A thread owns a block
  * of whole rows and goes through it from left to right, so the last vector of a pixel may spill over into the next
  * pixel, which is overwritten later; only at the end of the block (or of the tensor that is read) is it cut short. */
-#include "simd.h"
+#include "kernels/base/simd.h"
 
 enum {
   BLOCK = 8192, /* elements that a thread takes at a time */
