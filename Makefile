@@ -13,7 +13,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(shell find csrc fastconv -name '*.[ch]' -o -name '*.px[di]' -o -name '*.pyx')
+SOURCES := setup.py pyproject.toml tools/isas.py $(shell find csrc fastconv -name '*.[ch]' -o -name '*.px[di]' -o -name '*.pyx')
 C_FILES := $(shell find csrc tests/c -name '*.[ch]')
 CYTHON_FILES := $(shell find fastconv -name '*.pyx' -o -name '*.px[di]')
 

@@ -1,7 +1,7 @@
 """Builds the C core: every kernel once per instruction set and dtype, linked into one extension.
 
-The table ISAS is the only place that gives a compiler ``-m`` flags; all other code is compiled for the baseline, so no
-illegal instruction can leak out of a kernel that the CPU check guards.
+The table in tools/isas.py is the only place that gives a compiler ``-m`` flags; all other code is compiled for the
+baseline, so no illegal instruction can leak out of a kernel that the CPU check guards.
 
 Objects wait in build/objects, by compiler and flags, for the next build. Builds in one folder take turns, and every
 file appears under its name only when it is whole: whoever loads the extension meanwhile has the old one or the new one.
@@ -10,7 +10,7 @@ file appears under its name only when it is whole: whoever loads the extension m
 import contextlib
 import hashlib
 import os
-import platform
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -27,22 +27,12 @@ from setuptools import Extension, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
-ISAS = {
-    "x86_64": {
-        "baseline": [],
-        "avx2": ["-mavx2", "-mfma"],
-        "avx512": [
-            *("-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"),
-            "-mprefer-vector-width=512",
-        ],
-    },
-    "aarch64": {"neon": []},
-}
 DTYPES = {"f32": 0, "f64": 1}
 # gnu11, not c11: plain c11 switches FMA contraction off in gcc. No -ffast-math: it flushes denormals and breaks NaN.
 CFLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 CFLAGS += ["-Wall", "-Wextra", "-Wno-psabi", "-g0"]  # -g0: CPython's own flags may say -g, 25 MB of the extension
 HERE = Path(__file__).parent
+TABLE = runpy.run_path(str(HERE / "tools" / "isas.py"))  # a build does not look for modules beside setup.py
 CSRC = Path("csrc")
 BUILD = Path("build")
 NO_COMPILER = (
@@ -58,10 +48,6 @@ int main(void) {
   return n == 2 ? 0 : 1;
 }
 """
-
-
-def machine() -> str:
-    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
 
 def probe_openmp(compiler) -> tuple[list[str], list[str]]:
@@ -87,7 +73,7 @@ def core_jobs(machine: str) -> list[tuple[Path, str, list[str]]]:
     generic = [(source, "generic", []) for source in sorted(CSRC.glob("*.c"))]
     kernels = [
         (source, f"{isa}_{dtype}", [*flags, "-include", f"csrc/isa/{isa}.h", f"-DFC_DOUBLE={double}"])
-        for isa, flags in ISAS.get(machine, {"baseline": []}).items()
+        for isa, flags in TABLE["flags_of"](machine).items()
         for dtype, double in DTYPES.items()
         for source in sorted(CSRC.glob("kernels/**/*.c"))
     ]
@@ -140,7 +126,8 @@ class BuildKernels(build_ext):
         flags = ["-O2", "-w", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION", *includes]
         tag = f"{sys.implementation.cache_tag}_numpy-{np.__version__}"
         binding = (BUILD / "cython/fastconv/_kernels.c", tag, flags)
-        jobs = [(source, variant, [*flags, *last]) for source, variant, flags in [binding, *core_jobs(machine())]]
+        jobs = [binding, *core_jobs(TABLE["machine"]())]
+        jobs = [(source, variant, [*flags, *last]) for source, variant, flags in jobs]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda job: self.compile_one(*job, headers), jobs))
 
@@ -187,7 +174,7 @@ def turn() -> Iterator[None]:
         yield
 
 
-if __name__ == "__main__":  # tools/kernel_check.py reads the table
+if __name__ == "__main__":  # tools/kernel_check.py reads what stands above
     os.chdir(HERE)
     with turn():
         cythonize(["fastconv/_kernels.pyx"], build_dir=str(BUILD / "cython"), language_level=3)

@@ -1,5 +1,6 @@
 """The same bits from run to run and for every number of threads; every instruction set against the reference."""
 
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from support import ConvCase, randn
 import fastconv as fc
 from fastconv import _kernels, ops
 
-INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "neon")
+ISAS = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "isas.py"))["ISAS"]
+INSTRUCTION_SETS = [isa for of_machine in ISAS.values() for isa in of_machine]
 each_large_call = pytest.mark.parametrize("call", op_calls(c=70, batch=40), ids=lambda call: call.name)
 
 

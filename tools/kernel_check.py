@@ -1,4 +1,4 @@
-"""Builds tests/c with the kernels of one machine, compiler flags from the table in setup.py, and runs it.
+"""Builds tests/c with the kernels of one machine, as setup.py compiles them, and runs it.
 
     python tools/kernel_check.py            this machine, each instruction set that its CPU has
     python tools/kernel_check.py aarch64    cross-compiled, run by an emulator: on Debian and Ubuntu
@@ -19,6 +19,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from isas import ISAS
+from isas import machine as this_machine
+
 ROOT = Path(__file__).resolve().parents[1]
 MISSING = 77
 
@@ -27,23 +30,23 @@ def newer(target: Path, sources: list[Path]) -> bool:
     return target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in sources)
 
 
-def build(table: dict, machine: str, compiler: list[str]) -> Path:
+def build(setup: dict, machine: str, compiler: list[str]) -> Path:
     """Compile what is older than its source or any header, under build/kernel_check; return the program."""
     folder = Path("build", "kernel_check", machine)
-    headers = [*Path("csrc").rglob("*.h"), *Path("tests", "c").glob("*.h"), Path("setup.py")]
-    flags = [*compiler, *table["CFLAGS"], "-fopenmp"]
+    headers = [*Path("csrc").rglob("*.h"), *Path("tests", "c").glob("*.h"), Path("setup.py"), Path("tools", "isas.py")]
+    flags = [*compiler, *setup["CFLAGS"], "-fopenmp"]
     checks = [(source, "checks", []) for source in sorted(Path("tests", "c").glob("*.c"))]
 
     def compile_one(job: tuple[Path, str, list[str]]) -> str:
         source, variant, own = job
-        target = folder / variant / f"{table['object_name'](source)}.o"
+        target = folder / variant / f"{setup['object_name'](source)}.o"
         if not newer(target, [source, *headers]):
             target.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run([*flags, *own, "-c", str(source), "-o", str(target)], check=True)
         return str(target)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, checks + table["core_jobs"](machine)))
+        objects = list(pool.map(compile_one, checks + setup["core_jobs"](machine)))
     program = folder / "kernel_check"
     subprocess.run([*compiler, *objects, "-fopenmp", "-lm", "-o", str(program)], check=True)
     return program
@@ -51,11 +54,10 @@ def build(table: dict, machine: str, compiler: list[str]) -> Path:
 
 def main() -> int:
     os.chdir(ROOT)
-    table = runpy.run_path("setup.py", run_name="table")
-    native = table["machine"]()
+    native = this_machine()
     machine = sys.argv[1] if len(sys.argv) > 1 else native
-    if machine not in table["ISAS"]:
-        sys.exit(f"setup.py knows no {machine!r}, only {', '.join(table['ISAS'])}")
+    if machine not in ISAS:
+        sys.exit(f"tools/isas.py knows no {machine!r}, only {', '.join(ISAS)}")
     compiler, emulator = shlex.split(os.environ.get("CC", "cc")), []
     if machine != native:
         compiler, emulator = [f"{machine}-linux-gnu-gcc"], [f"qemu-{machine}", "-L", f"/usr/{machine}-linux-gnu"]
@@ -63,9 +65,9 @@ def main() -> int:
         if tool and not shutil.which(tool[0]):
             print(f"NOT TESTED: kernels on {machine}: {tool[0]} is not installed", file=sys.stderr)
             return MISSING
-    program = build(table, machine, compiler)
+    program = build(runpy.run_path("setup.py", run_name="build"), machine, compiler)
     statuses = []
-    for isa in table["ISAS"][machine]:
+    for isa in ISAS[machine]:
         statuses.append(subprocess.run([*emulator, str(program), isa]).returncode)
         if statuses[-1] == 2:
             print(f"NOT TESTED: instruction set {isa}: the CPU of this {platform.machine()} lacks it", file=sys.stderr)
