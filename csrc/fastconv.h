@@ -149,6 +149,7 @@ int fc_set_num_threads(int n); /* 0 done, 1 refused: this process was forked fro
 const char *fc_num_threads_source(void);
 void fc_set_num_threads_source(const char *source);
 int fc_has_openmp(void);
+int fc_thread_number(void); /* of this thread in a parallel region: 0, 1 ... */
 /* Threads worth waking for `work` elements read or written: 1 for little work. Never changes a result. */
 int fc_threads_for(int64_t work);
 /* Likewise for multiply-adds, of which a vector unit does many in the time of one element from memory. */

@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 enum { MOST = 256 };
 static const double WINDOW = 0.02, FIRST_PAUSE = 0.05, LAST_PAUSE = 1.6; /* seconds */
@@ -48,10 +45,7 @@ static int64_t next_window(team *t, int n, double time) {
   int known = t->counted == n;
 #pragma omp parallel num_threads(n) reduction(+ : total)
   {
-    int me = 0;
-#ifdef _OPENMP
-    me = omp_get_thread_num();
-#endif
+    int me = fc_thread_number();
     int64_t so_far = waited();
     if (known && so_far > t->waited[me]) total += so_far - t->waited[me];
     t->waited[me] = so_far;

@@ -51,6 +51,14 @@ int fc_has_openmp(void) {
 #endif
 }
 
+int fc_thread_number(void) {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
 /* Threads that wait for one another here until `open` says that all have come. */
 typedef struct {
   pthread_mutex_t lock;

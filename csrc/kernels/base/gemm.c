@@ -167,7 +167,7 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
   int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for_macs(g->M * g->N * g->K);
   real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
   real *packed_a = fc_alloc((size_t)(threads * mc * (depth_max + ROW_GAP)) * sizeof(real));
-  int64_t next = 0, slice_size = mc * (depth_max + ROW_GAP); /* packed_a: one slice a thread */
+  int64_t slice_size = mc * (depth_max + ROW_GAP); /* packed_a: one slice a thread */
   if (!packed_a || !packed_b) {
     fc_free(packed_a);
     fc_free(packed_b);
@@ -178,12 +178,9 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
       int64_t cols = min_i64(g->N - j, NC), depth = min_i64(g->K - k, KC);
       FC(pack_panels)(depth, cols, b + k * g->b_row + j * g->b_col, g->b_row, g->b_col, packed_b);
       tile_output out = block_output(g, e, bias, slope, zeros, j, k, depth);
-      next = 0;
 #pragma omp parallel num_threads(threads)
       {
-        int64_t slice;
-#pragma omp atomic capture
-        slice = next++;
+        int64_t slice = fc_thread_number();
 #pragma omp for schedule(dynamic)
         for (int64_t m = 0; m < blocks; m++)
           block_of_rows(g, a + m * mc * g->a_row + k * g->a_col, min_i64(g->M - m * mc, mc), depth, cols, packed_b,
@@ -202,14 +199,12 @@ static fc_status gemm_columns(const fc_gemm *g, const real *a, const real *b, co
   int64_t wide = TASK_COLUMNS * (g->b_col == 1 ? max_i64(1, min_i64(g->N / 3 / TASK_COLUMNS, 4)) : 1);
   int64_t strip = g->b_col == 1 ? VL : KC, depth_max = min_i64(g->K, KC), tasks = ceil_div(g->N, wide);
   int64_t threads = fc_threads_for_macs(g->M * g->N * g->K), size_b = depth_max * wide;
-  int64_t size = size_b + g->M * (depth_max + ROW_GAP), next = 0;
+  int64_t size = size_b + g->M * (depth_max + ROW_GAP);
   real *packed = fc_alloc((size_t)(threads * size) * sizeof(real));
   if (!packed) return FC_NO_MEMORY;
 #pragma omp parallel num_threads(threads)
   {
-    int64_t mine;
-#pragma omp atomic capture
-    mine = next++;
+    int64_t mine = fc_thread_number();
     real *packed_b = packed + mine * size;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++)

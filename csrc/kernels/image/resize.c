@@ -90,7 +90,7 @@ FC_INLINE void add_scaled(int64_t n, real a, const real *restrict x, real *restr
 fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) {
   const real *x = x_;
   real *y = y_;
-  int64_t rows = u->N * u->H * u->FH, OW = u->W * u->FW, length = u->W * u->C, next = 0;
+  int64_t rows = u->N * u->H * u->FH, OW = u->W * u->FW, length = u->W * u->C;
   int threads = fc_threads_for(rows * OW * u->C);
   real *lines = fc_alloc((size_t)(threads * length) * sizeof(real)); /* an input row between two, one a thread */
   tap *taps = new_taps(u->FW, u->W);
@@ -101,9 +101,7 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
   }
 #pragma omp parallel num_threads(threads)
   {
-    int64_t mine;
-#pragma omp atomic capture
-    mine = next++;
+    int64_t mine = fc_thread_number();
     real *line = lines + mine * length;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
@@ -126,7 +124,7 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
 fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, void *dx_) {
   const real *dy = dy_;
   real *dx = dx_;
-  int64_t OH = u->H * u->FH, OW = u->W * u->FW, length = OW * u->C, next = 0;
+  int64_t OH = u->H * u->FH, OW = u->W * u->FW, length = OW * u->C;
   int threads = fc_threads_for(2 * u->N * OH * length);
   real *lines = fc_alloc((size_t)(threads * length) * sizeof(real));
   tap *taps = new_taps(u->FW, u->W);
@@ -137,9 +135,7 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
   }
 #pragma omp parallel num_threads(threads)
   {
-    int64_t mine;
-#pragma omp atomic capture
-    mine = next++;
+    int64_t mine = fc_thread_number();
     real *line = lines + mine * length;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < u->N * u->H; i++) {

@@ -51,16 +51,14 @@ static void backward_row(int64_t C, int64_t R, const fc_lrn *d, const real *dy, 
 
 /* dy NULL: forward. One buffer a thread, its margins zero. */
 static fc_status run(int64_t rows, int64_t C, const fc_lrn *d, const real *dy, const real *x, real *to) {
-  int64_t R = min_i64(d->radius, C - 1), length = padded_length(C, R), next = 0;
+  int64_t R = min_i64(d->radius, C - 1), length = padded_length(C, R);
   int threads = fc_threads_for(rows * C * (2 * R + 20));
   real *buffers = fc_alloc((size_t)(2 * threads * length) * sizeof(real));
   if (!buffers) return FC_NO_MEMORY;
   memset(buffers, 0, (size_t)(2 * threads * length) * sizeof(real));
 #pragma omp parallel num_threads(threads)
   {
-    int64_t mine;
-#pragma omp atomic capture
-    mine = next++;
+    int64_t mine = fc_thread_number();
     real *squares = buffers + 2 * mine * length, *through = squares + length;
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < rows; r++)

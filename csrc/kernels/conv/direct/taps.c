@@ -187,12 +187,9 @@ fc_status FC(tap_product_run)(const tap_product *p) {
   if (status == FC_OK) {
     memset(zero, 0, zeros);
     find_columns(p, columns);
-    int next = 0;
 #pragma omp parallel num_threads(threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       tap_scratch s = {tables + (size_t)mine * pointers, NULL, spans + mine * plan.step, packed};
       s.out = (real **)(s.table + plan.step * p->taps);
       if (plan.by_panel) {

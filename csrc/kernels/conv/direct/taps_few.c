@@ -117,12 +117,9 @@ fc_status FC(few_columns_run)(const tap_product *p) {
     memset(work, 0, (size_t)(WIDTH * VL) * sizeof(real));
     for (int64_t t = 0; t < p->taps; t++)
       FC(pack_panel)(p->depth, p->cols, w->tap[t], w->row, w->col, VL, packed + t * p->depth * VL);
-    int next = 0;
 #pragma omp parallel num_threads(threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       real *own = packed + weights + mine * (inputs + outputs);
       tile_segment *s = segments + mine * p->taps;
 #pragma omp for schedule(dynamic)

@@ -171,12 +171,9 @@ static fc_status run_plan(const weights_plan *p, real *dw) {
   fc_status status = partial && scratch && segments && count ? FC_OK : FC_NO_MEMORY;
   if (status == FC_OK) {
     memset(scratch, 0, (size_t)(NV_MAX * VL) * sizeof(real)); /* the bias */
-    int next = 0;
 #pragma omp parallel num_threads(threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       real *own = scratch + NV_MAX * VL + mine * (x_size + dy_size);
       weights_block b = {segments + mine * p->bands * p->block, count + mine * p->bands, own, own + x_size};
 #pragma omp for schedule(dynamic)

@@ -123,12 +123,9 @@ fc_status FC(few_filters_weights)(const fc_conv2d *d, const real *x, const real 
   real *work = fc_alloc((size_t)(threads * planes + chunks * size) * sizeof(real));
   if (!work) return FC_NO_MEMORY;
   real *sums = work + threads * planes;
-  int next = 0;
 #pragma omp parallel num_threads(threads)
   {
-    int mine;
-#pragma omp atomic capture
-    mine = next++;
+    int mine = fc_thread_number();
 #pragma omp for schedule(dynamic)
     for (int64_t chunk = 0; chunk < chunks; chunk++)
       run_chunk(&f, bands * chunk / chunks, bands * (chunk + 1) / chunks, x, dy, work + mine * planes,

@@ -82,7 +82,7 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
   int64_t step = max_i64(BLOCK_BYTES / bytes / height, 2) * height, blocks = ceil_div(p->tiles, step);
   winograd_values v = {.pitch = winograd_pitch(p->C)}, m = {.pitch = winograd_pitch(p->K)};
   v.plane = winograd_plane(step, v.pitch), m.plane = winograd_plane(step, m.pitch);
-  int threads = threads_for(p), next = 0;
+  int threads = threads_for(p);
   int64_t each = square * (v.plane + m.plane);
   real *own = prepared ? NULL : fc_alloc((size_t)(square * p->C * padded_cols(p->K)) * sizeof(real));
   const real *u = prepared ? prepared : own;
@@ -92,9 +92,7 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
     if (own) FC(winograd_transform_filters)(p, w, own);
 #pragma omp parallel num_threads(threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       winograd_values from = v, to = m;
       from.data = values + mine * each, to.data = from.data + square * v.plane;
 #pragma omp for schedule(dynamic)
@@ -123,12 +121,9 @@ static void wave(const job *j, const real *w, const real *prepared, int64_t firs
                  int64_t y_pitch) {
   const winograd *p = &j->p;
   int64_t panels = panel_count(p->K), square = p->points * p->points;
-  int next = 0;
 #pragma omp parallel num_threads(threads)
   {
-    int mine;
-#pragma omp atomic capture
-    mine = next++;
+    int mine = fc_thread_number();
     real *u = filters + mine * square * STRIP * NV_MAX * VL;
 #pragma omp for schedule(dynamic, 4)
     for (int64_t t = 0; t < count; t++) {

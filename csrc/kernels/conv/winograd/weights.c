@@ -55,12 +55,9 @@ static fc_status run_chunks(const job *j, winograd_values v, winograd_values d, 
   real *sums = fc_alloc((size_t)(chunks * size) * sizeof(real));
   fc_status status = values && sums ? FC_OK : FC_NO_MEMORY;
   if (status == FC_OK) {
-    int next = 0;
 #pragma omp parallel num_threads(j->threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       winograd_values from = v, with = d, to = sum;
       from.data = values + mine * each, with.data = from.data + square * v.plane;
 #pragma omp for schedule(dynamic)
@@ -147,13 +144,10 @@ static fc_status run_parts(const job *j, winograd_values v, winograd_values d, r
   d.data = fc_alloc((size_t)(square * d.plane) * sizeof(real));
   sum.data = fc_alloc((size_t)(j->threads * square * sum.plane) * sizeof(real));
   fc_status status = v.data && d.data && sum.data ? FC_OK : FC_NO_MEMORY;
-  int next = 0;
   if (status == FC_OK) {
 #pragma omp parallel num_threads(j->threads)
     {
-      int mine;
-#pragma omp atomic capture
-      mine = next++;
+      int mine = fc_thread_number();
       winograd_values to = {sum.data + mine * square * sum.plane, sum.pitch, sum.plane};
       gather_shared(j, 0, tiles, &v, &d);
 #pragma omp for schedule(dynamic)
