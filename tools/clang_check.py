@@ -81,7 +81,7 @@ def main() -> int:
     isas = run(["-c", "from fastconv import _kernels as k; print(*k.available_isas())"], package, "").split()
     slow = []
     for isa in isas:
-        run([str(ROOT / "tests" / "op_selfcheck.py")], package, isa)
+        run([str(ROOT / "tests" / "support" / "op_selfcheck.py")], package, isa)
         print(f"{isa:9s} self-check of the ops passed", flush=True)
         if not compare(package, isa):
             slow.append(isa)

@@ -19,7 +19,13 @@ from pathlib import Path
 
 from builds import ROOT, build
 
-TESTS = ("test_ops_*.py", "test_properties.py", "test_determinism.py", "test_memory.py", "test_layers_gradcheck.py")
+TESTS = (
+    "ops/test_ops_*.py",
+    "ops/test_properties.py",
+    "kernels/test_determinism.py",
+    "kernels/test_memory.py",
+    "layers/test_layers_gradcheck.py",
+)
 #: What says something of other processes or of memory, and so nothing more on another instruction set.
 ELSEWHERE = "not instruction_set and not fork and not torch_in_the_same_process and not zoo and not gives_memory_back"
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"

@@ -10,7 +10,7 @@ import pytest
 
 import fastconv
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(fastconv.__path__, "fastconv.")

@@ -11,7 +11,7 @@ import pytest
 
 from fastconv import _kernels
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OBJECTS = ROOT / "build" / "kernel_check" / platform.machine()
 
 #: What the x86-64 of 2003 lacks: AVX, AVX-512, BMI; SSE3 to SSE4.2. (tzcnt runs everywhere, as bsf.)

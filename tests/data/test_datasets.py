@@ -302,7 +302,7 @@ def test_mnist_mini_is_cut_from_mnist_as_the_tool_says(tmp_path):
     source = os.environ.get("FASTCONV_DATA")
     if not source or not (pathlib.Path(source) / "mnist" / "train-images-idx3-ubyte.gz").is_file():
         pytest.skip("needs MNIST's files under $FASTCONV_DATA/mnist")
-    tool = pathlib.Path(__file__).parents[1] / "tools" / "make_mnist_mini.py"
+    tool = pathlib.Path(__file__).parents[2] / "tools" / "make_mnist_mini.py"
     command = [sys.executable, str(tool), f"{source}/mnist", "--target", str(tmp_path)]
     subprocess.run(command, check=True)
     made = _idx.load_parts("mnist_mini", tmp_path.joinpath)

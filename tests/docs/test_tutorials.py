@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-TUTORIALS = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import good_files, hostile_layers, hostile_ops
-from fuzz.networks import tiny
-from fuzz.worker import case_seed
 
 import fastconv as fc
 from fastconv import layers, ops
 from fastconv.interop import load_weights
+from fuzz import good_files, hostile_layers, hostile_ops
+from fuzz.networks import tiny
+from fuzz.worker import case_seed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 #: What a planted part does in every seventh case, and what the report says of it.
 DEFECTS = {

@@ -4,9 +4,9 @@ import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
+import op_selfcheck
 import pytest
 from op_calls import OpCall, op_calls
 from op_selfcheck import LARGE
@@ -60,9 +60,13 @@ def test_every_convolution_on_one_to_three_threads(case: ConvCase, algorithm: st
 def selfcheck(isa: str, threads: int) -> subprocess.CompletedProcess[str]:
     """Run op_selfcheck.py in a process of its own."""
     environment = {**ENVIRONMENT, "FASTCONV_ISA": isa, "FASTCONV_NUM_THREADS": str(threads)}
-    script = Path(__file__).with_name("op_selfcheck.py")
     return subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, op_selfcheck.__file__],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
