@@ -57,14 +57,24 @@ def test_arrays_that_are_no_numbers_or_too_wide(call: OpCall) -> None:
                 call.run(ops, arrays)
 
 
-@each_call
-def test_mixed_dtypes(call: OpCall) -> None:
-    positions = substitutes(call)
-    for position in positions if len(call.shapes) > 1 and len(positions) > 1 else []:
-        arrays = call.arrays("float32")
-        arrays[position] = arrays[position].astype("float64")
-        with pytest.raises(TypeError, match=r"float64.*float32|float32.*float64"):
-            call.run(ops, arrays)
+#: Ops of two arrays or more, each with the position of one that is not of the others' dtype. No such op: where the
+#: second array only feeds an argmax. No such position: targets, which are converted.
+MIXED = [
+    (call, position)
+    for call in op_calls()
+    if len(call.shapes) > 1 and not call.name.startswith(("max_", "global_max_"))
+    for position in range(len(call.shapes))
+    if (call.name, position) != ("softmax_cross_entropy_backward", 1)
+]
+
+
+@pytest.mark.parametrize(("call", "position"), MIXED, ids=[f"{call.name}, {position}" for call, position in MIXED])
+def test_mixed_dtypes(call: OpCall, position: int) -> None:
+    arrays = call.arrays("float32")
+    call.run(ops, arrays)
+    arrays[position] = arrays[position].astype("float64")
+    with pytest.raises(TypeError, match=r"float64.*float32|float32.*float64"):
+        call.run(ops, arrays)
 
 
 EMPTY: dict[str, Call] = {
