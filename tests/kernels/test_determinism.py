@@ -1,9 +1,13 @@
 """The same bits from run to run and for every number of threads; every instruction set against the reference."""
 
+import os
 import runpy
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import op_selfcheck
@@ -11,14 +15,14 @@ import pytest
 from op_calls import OpCall, op_calls
 from op_selfcheck import LARGE
 from processes import ENVIRONMENT, run_python
-from support import ConvCase, randn
+from support import Array, ConvCase, randn
 
 import fastconv as fc
 from fastconv import _kernels, ops
 
-ISAS = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "isas.py"))["ISAS"]
+ISAS = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "isas.py"))["ISAS"]
 INSTRUCTION_SETS = [isa for of_machine in ISAS.values() for isa in of_machine]
-each_large_call = pytest.mark.parametrize("call", op_calls(c=70, batch=40), ids=lambda call: call.name)
+each_large_call = pytest.mark.parametrize("call", op_calls(c=70, batch=80, rows=1500), ids=lambda call: call.name)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +42,39 @@ def test_every_op_on_one_to_three_threads(call: OpCall, dtype: str) -> None:
         fc.set_num_threads(threads)
         for got, want in zip(call.run(ops, arrays), expected, strict=True):
             assert np.array_equal(got, want), f"{threads} threads"
+
+
+def threads_started(run: Callable[[], object]) -> int:
+    """How many threads ``run`` starts. It runs in a Python thread of its own, for which OpenMP makes a new team."""
+    started = 0
+
+    def count() -> None:
+        nonlocal started
+        before = set(os.listdir("/proc/self/task"))
+        run()
+        started = len(set(os.listdir("/proc/self/task")) - before)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    thread.join()
+    return started
+
+
+@pytest.mark.skipif(
+    not (_kernels.has_openmp() and sys.platform.startswith("linux")), reason="NOT TESTED: needs OpenMP, reads /proc"
+)
+@each_large_call
+def test_every_op_is_large_enough_for_several_threads(call: OpCall) -> None:
+    """Or the test above compares one thread with itself. Far more threads are allowed than the work is worth: then
+    their number follows from the size alone, not from what else the machine does."""
+    arrays = call.arrays("float32")
+    fc.set_num_threads(1)
+    expected = call.run(ops, arrays)
+    assert threads_started(lambda: call.run(ops, arrays)) == 0
+    fc.set_num_threads(200)
+    got: list[tuple[Array, ...]] = []
+    assert threads_started(lambda: got.append(call.run(ops, arrays))) > 0
+    assert all(np.array_equal(a, b) for a, b in zip(got[0], expected, strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

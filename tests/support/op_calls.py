@@ -38,20 +38,20 @@ def _positive(a: Array) -> Array:
     return np.abs(a) + a.dtype.type(0.5)
 
 
-def op_calls(c: int = 6, batch: int = 3) -> list[OpCall]:
-    """All of them, for ``c`` channels."""
-    n, k = batch, c + 1
+def op_calls(c: int = 6, batch: int = 3, rows: int | None = None) -> list[OpCall]:
+    """All of them, for ``c`` channels; ``rows`` of matrices, where these shall be more than the batch."""
+    n, k, m = batch, c + 1, rows or batch
     x, y = (n, 7, 8, c), (n, 3, 7, k)  # y: of a 3 x 2 kernel, strides (2, 1)
     geometry: dict[str, Any] = {"strides": (2, 1)}
     pool: dict[str, Any] = {"pool_size": (3, 2), "strides": (2, 1), "padding": ((1, 1), (1, 0)), "ceil_mode": True}
     pooled = (n, 4, 8, c)
-    rows, classes = (n, c + 1), c + 1
-    labels = np.arange(n) % classes
+    logits, classes = (m, c + 1), c + 1
+    labels = np.arange(m) % classes
     # fmt: off
     calls = [
         OpCall("im2col", (x,), lambda m, x: m.im2col(x, (3, 2), **geometry)),
         OpCall("col2im", ((n * 21, 6 * c),), lambda m, cols: m.col2im(cols, x, (3, 2), **geometry)),
-        OpCall("matmul", ((c, 9), (k, c)), lambda m, a, b: m.matmul(a, b, transpose_a=True, transpose_b=True)),
+        OpCall("matmul", ((c, rows or 9), (k, c)), lambda m, a, b: m.matmul(a, b, transpose_a=True, transpose_b=True)),
         OpCall("conv2d", (x, (3, 2, c, k), (k,)),
                lambda m, x, w, b: m.conv2d(x, w, b, **geometry, activation="relu")),
         OpCall("conv2d_backward_data", (y, (3, 2, c, k)),
@@ -103,8 +103,8 @@ def op_calls(c: int = 6, batch: int = 3) -> list[OpCall]:
         OpCall("local_response_norm", (x,), lambda m, x: m.local_response_norm(x, 2, 2.0, 0.1, 0.75)),
         OpCall("local_response_norm_backward", (x, x),
                lambda m, dy, x: m.local_response_norm_backward(dy, x, 2, 2.0, 0.1, 0.75)),
-        OpCall("dense", ((n, c), (c, k), (k,)), lambda m, x, w, b: m.dense(x, w, b, activation="tanh")),
-        OpCall("dense_backward", ((n, k), (n, c), (c, k)), lambda m, dy, x, w: m.dense_backward(dy, x, w)),
+        OpCall("dense", ((m, c), (c, k), (k,)), lambda m, x, w, b: m.dense(x, w, b, activation="tanh")),
+        OpCall("dense_backward", ((m, k), (m, c), (c, k)), lambda m, dy, x, w: m.dense_backward(dy, x, w)),
         OpCall("activate", (x,), lambda m, x: m.activate(x, ("elu", 0.5))),
         OpCall("activation_backward", (x, x), lambda m, dy, y: m.activation_backward(dy, y, ("leaky_relu", 0.1))),
         OpCall("prelu", (x, (1, 8, c)), lambda m, x, a: m.prelu(x, a)),
@@ -113,9 +113,9 @@ def op_calls(c: int = 6, batch: int = 3) -> list[OpCall]:
         OpCall("dropout_backward", (x,), lambda m, dy: m.dropout_backward(dy, 0.4, 7, 9)),
         OpCall("spatial_dropout2d", (x,), lambda m, x: m.spatial_dropout2d(x, 0.4, 7, 9)),
         OpCall("spatial_dropout2d_backward", (x,), lambda m, dy: m.spatial_dropout2d_backward(dy, 0.4, 7, 9)),
-        OpCall("softmax_cross_entropy", (rows, (n,)),
+        OpCall("softmax_cross_entropy", (logits, (m,)),
                lambda m, z, w: m.softmax_cross_entropy(z, labels, 0.1, _positive(w))),
-        OpCall("softmax_cross_entropy_backward", (rows, rows, (n,)),
+        OpCall("softmax_cross_entropy_backward", (logits, logits, (m,)),
                lambda m, p, t, s: m.softmax_cross_entropy_backward(p, t, s, 0.1)),
         OpCall("add", (x, x), lambda m, a, b: m.add(a, b)),
         OpCall("concatenate", (x, (n, 7, 8, k)), lambda m, a, b: m.concatenate([a, b])),
@@ -130,8 +130,8 @@ def op_calls(c: int = 6, batch: int = 3) -> list[OpCall]:
                lambda m, dy: m.cropping2d_backward(dy, ((1, 2), (0, 3)), x)),
         OpCall("nchw_to_nhwc", (x,), lambda m, x: m.nchw_to_nhwc(x)),
         OpCall("nhwc_to_nchw", (x,), lambda m, x: m.nhwc_to_nchw(x)),
-        OpCall("oihw_to_hwio", ((k, c, 3, 2),), lambda m, w: m.oihw_to_hwio(w)),
-        OpCall("hwio_to_oihw", ((3, 2, c, k),), lambda m, w: m.hwio_to_oihw(w)),
+        OpCall("oihw_to_hwio", ((k, c, 7, 5),), lambda m, w: m.oihw_to_hwio(w)),
+        OpCall("hwio_to_oihw", ((7, 5, c, k),), lambda m, w: m.hwio_to_oihw(w)),
     ]
     # fmt: on
     for mode in ("nearest", "bilinear"):

@@ -92,7 +92,7 @@ def hash_rounded_results(check: Check, dtype: str) -> None:
             weights = ops.conv2d_backward_weights(x, y, case.kernel, **case.arguments, algorithm=algorithm)
             for result in (y, dx, *weights):
                 check.hash.update(result.tobytes())
-    for call in op_calls(c=70, batch=40):
+    for call in op_calls(c=70, batch=80, rows=1500):
         for result in call.run(ops, call.arrays(dtype)):
             check.hash.update(result.tobytes())
 
