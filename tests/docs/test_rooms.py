@@ -1,0 +1,184 @@
+"""How the package's rooms stack: no module imports, by whatever way, what imports it, and no arrow points up."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fastconv
+
+PACKAGE = Path(fastconv.__file__).parent
+
+#: From the ground up: a module imports its own room and those before it. Files and folders of the package are rooms.
+ROOMS = (
+    *("errors", "_openmp", "interrupts", "atomic", "random", "registry"),
+    *("reference", "_kernels", "ops", "config"),
+    *("initializers", "regularizers", "layers", "losses", "metrics", "optimizers", "callbacks"),
+    *("datasets", "preprocessing", "utils"),
+    *("graph", "data", "training", "models"),
+    *("testing", "visualization", "interop", "applications"),
+    "fastconv",  # the package itself, from which everything can be had
+    *("bench", "cli", "demo"),
+)
+
+#: Modules that lead to one another today. To be taken from the list as they part, never added to.
+KNOWN_CIRCLES = {
+    ("fastconv", "fastconv.config"),
+    ("fastconv.bench.layers", "fastconv.bench.networks"),
+    ("fastconv.bench.memory", "fastconv.bench.nets"),
+    ("fastconv.cli", "fastconv.demo"),
+    ("fastconv.interop.files", "fastconv.interop.torch_weights"),
+    ("fastconv.interop.torch_pickle", "fastconv.interop.torch_zip"),
+    (
+        "fastconv.models.architecture",
+        "fastconv.models.flat",
+        "fastconv.models.model",
+        "fastconv.models.profile",
+        "fastconv.models.saving",
+        "fastconv.models.sequential",
+        "fastconv.models.summary",
+        "fastconv.models.training",
+        "fastconv.visualization.costs",
+    ),
+}
+
+#: (module, room above it that it imports) today; this list, too, only becomes shorter.
+KNOWN_ARROWS_UP = {
+    ("fastconv.cli", "demo"),
+    ("fastconv.config", "fastconv"),
+    ("fastconv.interop.onnx_export", "fastconv"),
+    ("fastconv.models.profile", "visualization"),
+}
+
+
+def find_modules() -> dict[str, Path]:
+    """Every module by its name, compiled ones by their sources'; packages are their ``__init__.py``."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py*")):
+        if path.suffix in (".py", ".pyx"):
+            parts = ("fastconv", *path.relative_to(PACKAGE).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Import statements, those inside functions too; not those under ``if TYPE_CHECKING``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from statements(ast.Module([other], []))
+        else:
+            yield from statements(child)
+
+
+def imports(name: str, source: str, modules: set[str], package: bool) -> set[str]:
+    """Modules of fastconv that a module names in its imports: ``from a import b`` is a.b where that is a module."""
+    found = set()
+    for statement in statements(ast.parse(source)):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+            continue
+        base = statement.module or ""
+        if statement.level:
+            parts = name.split(".")[: -statement.level + package or None]
+            base = ".".join([*parts, base] if base else parts)
+        names = {f"{base}.{alias.name}" for alias in statement.names}
+        found |= names & modules
+        if not names <= modules:
+            found.add(base)
+    return (found & modules) - {name}
+
+
+def arrows() -> dict[str, set[str]]:
+    modules = find_modules()
+    return {
+        name: imports(name, path.read_text(encoding="utf-8"), set(modules), path.name == "__init__.py")
+        if path.suffix == ".py"
+        else set()
+        for name, path in modules.items()
+    }
+
+
+def circles(graph: dict[str, set[str]]) -> set[tuple[str, ...]]:
+    """Groups of modules each of which leads to every other one."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = list(graph[start])
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead += graph[name]
+        reached[start] = seen
+    groups = {tuple(sorted(b for b in reached[a] if a in reached[b])) for a in graph}
+    return {group for group in groups if group}
+
+
+def room_of(module: str) -> str:
+    """The package's first folder or file in a module's name; the package itself is the room above all."""
+    return module.split(".")[1] if "." in module else "fastconv"
+
+
+def upward(graph: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """(module, room) where a module imports a room that does not stand below its own."""
+    height = {room: number for number, room in enumerate(ROOMS)}
+    return {
+        (module, room_of(other))
+        for module, others in graph.items()
+        for other in others
+        if height[room_of(other)] > height[room_of(module)]
+    }
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(name) for name in find_modules()}
+    assert len(rooms) > 20
+    assert rooms - set(ROOMS) == set()
+
+
+def test_no_module_imports_what_imports_it() -> None:
+    found = circles(arrows())
+    assert found - KNOWN_CIRCLES == set(), "new circles"
+    assert KNOWN_CIRCLES - found == set(), "these have gone: take them from the list"
+
+
+def test_no_arrow_points_up() -> None:
+    found = upward(arrows())
+    assert found - KNOWN_ARROWS_UP == set(), "new arrows"
+    assert KNOWN_ARROWS_UP - found == set(), "these have gone: take them from the list"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import fastconv.ops", {"fastconv.ops"}),
+        ("from fastconv import ops, Model", {"fastconv.ops", "fastconv"}),
+        ("from fastconv.ops import conv2d", {"fastconv.ops"}),
+        ("def f():\n    from fastconv.ops import linear as l", {"fastconv.ops.linear"}),
+        (
+            "try:\n    from . import base\nexcept ImportError:\n    from .. import errors",
+            {"fastconv.layers.base", "fastconv.errors"},
+        ),
+        ("from .base import Layer\nfrom ..ops import linear", {"fastconv.layers.base", "fastconv.ops.linear"}),
+        ("if TYPE_CHECKING:\n    import fastconv.ops\nelse:\n    import fastconv.errors", {"fastconv.errors"}),
+        ("import numpy, fastconv as fc", {"fastconv"}),
+    ],
+)
+def test_imports_are_seen_in_every_form(source: str, found: set[str]) -> None:
+    modules = {"fastconv", "fastconv.errors", "fastconv.ops", "fastconv.ops.linear", "fastconv.layers.base"}
+    assert imports("fastconv.layers.dense", source, modules, package=False) == found
+
+
+def test_circles_and_arrows_up_are_seen() -> None:
+    """Or the tests above prove nothing."""
+    graph = {"fastconv.ops.a": {"fastconv.ops.b"}, "fastconv.ops.b": {"fastconv.models"}, "fastconv.models": set()}
+    assert circles(graph) == set()
+    assert upward(graph) == {("fastconv.ops.b", "models")}
+    graph["fastconv.models"].add("fastconv.ops.a")
+    assert circles(graph) == {("fastconv.models", "fastconv.ops.a", "fastconv.ops.b")}
