@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from fastconv._openmp import load_kernels
+from fastconv._version import __version__ as __version__
 from fastconv.errors import CheckpointError, DatasetError, did_you_mean
 
 try:
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     )
     from fastconv.models import Input, Model, Sequential
 
-__version__ = "0.1.0"
 
 _MODULES = (
     "applications",

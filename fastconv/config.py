@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastconv import _kernels
+from fastconv._version import __version__
 from fastconv.ops import _checks
 
 _floatx = "float32"
@@ -170,8 +171,6 @@ def _is_command() -> bool:
 def config() -> dict[str, Any]:
     """What :func:`show_config` prints, as a dictionary."""
     import numpy as np
-
-    from fastconv import __version__
 
     return {
         "fastconv": __version__,

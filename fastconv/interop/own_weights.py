@@ -10,6 +10,7 @@ from ..atomic import Path
 from ..errors import CheckpointError
 from ..graph.layer import GraphLayer
 from ..layers.parameter import Parameter
+from ..layers.weights import WeightOwner
 from ..tensor_file import Spec, TensorFile, open_tensors
 
 
@@ -29,7 +30,7 @@ def load_own_weights(model: GraphLayer, path: Path) -> None:
         parameter.assign(values[key])
 
 
-def fitting_weights(model: GraphLayer, file: TensorFile) -> dict[str, Parameter]:
+def fitting_weights(model: WeightOwner, file: TensorFile) -> dict[str, Parameter]:
     """Return the model's weights by their keys in the file, which has an array of the right shape for each."""
     parameters = dict(model.named_parameters())
     given = {key: spec for key, spec in file.specs.items() if "//" not in key}

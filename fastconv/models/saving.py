@@ -9,32 +9,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import losses, metrics, optimizers
 from ..atomic import Path
 from ..errors import CheckpointError, shortened
+from ..graph.architecture import count_calls, deserialize_layer
+from ..graph.layer import GraphLayer
 from ..interop.own_weights import fitting_weights, mismatches, specs_of
 from ..layers.weights import to_be_loaded
 from ..registry import custom_object, custom_object_scope, serialize
 from ..tensor_file import Spec, TensorFile, open_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from .model import Model
+from ..training.trainable import Trainable
 
 _OPTIMIZER, _RANDOM_STATE = "optimizer//", "random_state//"
 _VERSION = "1"
 _MOST_CALLS = 100_000  # a few seconds' work to find all shapes
 
 
-def save_weights(model: Model, path: Path) -> None:
+def save_weights(model: Trainable, path: Path) -> None:
     """Write a model's weights; see :meth:`Model.save_weights`."""
     write_tensors(path, _weights_of(model), {"format": "fastconv weights", "version": _VERSION})
 
 
-def save_model(model: Model, path: Path) -> None:
+def save_model(model: Trainable, path: Path) -> None:
     """Write a model and the state of its training; see :meth:`Model.save`."""
     tensors = _weights_of(model)
     training: dict[str, Any] = {"epoch": model.epoch, "shuffle_seed": model.shuffle_seed, "compile": None}
@@ -105,14 +105,11 @@ def _rebuild(file: TensorFile, compile: bool) -> Any:
 
 
 def _build(description: Any) -> Any:
-    from ..graph.architecture import count_calls, deserialize_layer
-    from .model import Model
-
     calls = count_calls(description)
     if calls > _MOST_CALLS:
         raise ValueError(f"its models within models come to {calls:,} calls of layers, above {_MOST_CALLS:,}")
     model = deserialize_layer(description)
-    if not isinstance(model, Model):
+    if not isinstance(model, GraphLayer):
         raise TypeError(f"the file describes a {type(model).__name__}, not a model")
     return model
 
@@ -157,12 +154,12 @@ def _refuse(obj: Any) -> Any:
     raise TypeError(f"{obj!r} cannot be saved: get_config must return JSON's types (numbers, strings, lists, dicts)")
 
 
-def _weights_of(model: Model) -> dict[str, np.ndarray]:
+def _weights_of(model: Trainable) -> dict[str, np.ndarray]:
     model.graph  # raises if the model is not built  # noqa: B018
     return {key: parameter.value for key, parameter in model.named_parameters()}
 
 
-def _assign_slots(model: Model, file: TensorFile) -> None:
+def _assign_slots(model: Trainable, file: TensorFile) -> None:
     """Set the optimizer's arrays; a parameter that was never trained has none."""
     optimizer = model.optimizer
     if optimizer is None:
@@ -181,7 +178,7 @@ def _assign_slots(model: Model, file: TensorFile) -> None:
         optimizer.slots[parameter] = [file.read(f"{_OPTIMIZER}{key}/{name}") for name in names]
 
 
-def _assign_random_states(model: Model, file: TensorFile) -> None:
+def _assign_random_states(model: Trainable, file: TensorFile) -> None:
     states = {key: layer.random_state for key, layer in model.named_layers() if layer.random_state is not None}
     problems = mismatches(specs_of(states.items()), _below(_RANDOM_STATE, file))
     if problems:
