@@ -3,15 +3,14 @@
 #include "tile.h"
 
 enum {
-  KC = 384,              /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
-  MC_TILES = 6,          /* tiles of rows in a block of A: fits L2 */
-  NC = 2048,             /* columns of B packed at a time */
-  FEW_ROWS = 192,        /* of A: then B is the large operand */
-  TASK_COLUMNS = 128,    /* ... of which a task packs so many at a time, into its L2 */
-  ROWS_DEPTH = 1024,     /* deepest product computed without packing A */
-  ROWS_BYTES = 1 << 20,  /* largest packed B for that */
-  ALIASING_PITCH = 2048, /* rows of A this many bytes apart fall into the same few cache sets */
-  ROW_GAP = 16           /* ... so packed rows get this many elements between them */
+  KC = 384,                       /* depth of a block: a panel of B (KC x 2 vectors) fits L1 */
+  MC_TILES = 6,                   /* tiles of rows in a block of A: fits L2 */
+  NC = 2048,                      /* columns of B packed at a time */
+  FEW_ROWS = 192,                 /* of A: then B is the large operand */
+  TASK_COLUMNS = 128,             /* ... of which a task packs so many at a time, into its L2 */
+  ROWS_DEPTH = 1024,              /* deepest product computed without packing A */
+  ALIASING_PITCH = CACHE_WAY / 2, /* rows of A this many bytes apart fall into the same few cache sets */
+  ROW_GAP = 16                    /* ... so packed rows get this many elements between them */
 };
 
 void FC(pad_row)(int64_t n, const real *values, real *padded) {
@@ -239,8 +238,9 @@ fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epil
   if (!fc_in_tile(e->kind)) in_tile.kind = FC_LINEAR;
   int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
   int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH &&
-                              g->K * padded * (int64_t)sizeof(real) <= ROWS_BYTES);
-  int by_columns = g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && g->K * padded * (int64_t)sizeof(real) > ROWS_BYTES;
+                              g->K * padded * (int64_t)sizeof(real) <= GEMM_ROWS_BYTES);
+  int by_columns =
+      g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && g->K * padded * (int64_t)sizeof(real) > GEMM_ROWS_BYTES;
   fc_status status = by_rows      ? gemm_rows(g, a, b, &in_tile, rows, slope, c)
                      : by_columns ? gemm_columns(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c)
                                   : gemm_blocked(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c);

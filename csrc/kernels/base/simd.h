@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+#include "blocking.h"
 #include "fastconv.h"
 
 #define FC_JOIN_(name, suffix) fc_##name##_##suffix
@@ -82,7 +83,6 @@ FC_INLINE void stream_fence(void) {
 }
 
 /* Whether a result of so many elements is too large for a cache to keep, and begins where a line does. */
-enum { STREAM_BYTES = 8 << 20, CACHE_LINE = 64 };
 FC_INLINE int goes_past(const void *to, int64_t elements) {
   return elements * (int64_t)sizeof(real) >= STREAM_BYTES && (uintptr_t)to % CACHE_LINE == 0;
 }
@@ -115,6 +115,21 @@ FC_INLINE void store_n(real *p, vec v, int64_t n) {
   else
     store_part(p, v, n);
 }
+
+/* Runs a statement for each vector of n elements: lanes (VL, or what is left at the end) of them from i on. */
+#define FOR_VECTORS(n, ...)             \
+  do {                                  \
+    const int64_t count_ = (n);         \
+    int64_t i = 0;                      \
+    for (; i + VL <= count_; i += VL) { \
+      const int64_t lanes = VL;         \
+      __VA_ARGS__;                      \
+    }                                   \
+    const int64_t lanes = count_ - i;   \
+    if (lanes > 0 && lanes < VL) {      \
+      __VA_ARGS__;                      \
+    }                                   \
+  } while (0)
 
 /* past: see goes_past; a thread then ends with stream_fence. */
 FC_INLINE void put(real *p, vec v, int64_t n, int past) {

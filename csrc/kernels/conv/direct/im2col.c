@@ -9,10 +9,10 @@ typedef struct {
   int64_t rows, depth;
 } part;
 
-/* Images at a time: as many as fit 16 MiB of columns, at least one. Fixed by the shape. */
+/* Images at a time: as many as have columns that fit, at least one. Fixed by the shape. */
 static int64_t images_at_once(const fc_conv2d *d) {
   int64_t bytes = d->OH * d->OW * d->KH * d->KW * (d->C / d->G) * (int64_t)sizeof(real);
-  return max_i64(1, min_i64(d->N, (16 << 20) / bytes));
+  return max_i64(1, min_i64(d->N, COLUMNS_BYTES / bytes));
 }
 
 static int64_t part_count(const fc_conv2d *d) { return ceil_div(d->N, images_at_once(d)) * d->G; }

@@ -1,7 +1,7 @@
 /* The engine of implicit GEMM: output pixels times filters, the input read in place through pointers. */
 #include "taps.h"
 
-enum { MOST_PIXELS = 224, BLOCK_BYTES = 768 << 10, LEAST_TASKS = 32, CACHE_WAY = 4096 };
+enum { MOST_PIXELS = 224, LEAST_TASKS = 32 };
 
 /* Rows of a tile: the most there are registers for, or a little less where tiles then begin and end with grid rows. */
 static int aligned_height(int64_t GW, int most) {
@@ -123,7 +123,7 @@ static tap_plan plan_work(const tap_product *p) {
   int64_t input = p->in.N * p->in.H * p->in.W * p->weights.depth, weights = p->taps * p->depth * p->cols;
   plan.by_panel = plan.panels > 1 && weights > input + plan.pixels * p->cols;
   int64_t apart = min_i64(p->step_h, p->in.H) * min_i64(p->step_w, p->in.W); /* input pixels from one grid pixel on */
-  int64_t most = BLOCK_BYTES / (p->in.pitch * apart * (int64_t)sizeof(real));
+  int64_t most = TAPS_BYTES / (p->in.pitch * apart * (int64_t)sizeof(real));
   if (!plan.by_panel) most = min_i64(most, MOST_PIXELS);
   most = min_i64(most, ceil_div(plan.pixels, plan.by_panel ? ceil_div(LEAST_TASKS, plan.panels) : LEAST_TASKS));
   plan.step = max_i64(1, ceil_div(most, mr)) * mr;

@@ -3,7 +3,7 @@
  * place; a tap is then an offset into a plane, and a tile is a few columns by 3 vectors of pixels. */
 #include "taps.h"
 
-enum { WIDTH = 3, BAND_BYTES = 96 << 10, MOST_ROWS = 32, MOST_COLUMNS = (int)(FC_VEC_BYTES / sizeof(real)) / 2 };
+enum { WIDTH = 3, MOST_ROWS = 32, MOST_COLUMNS = (int)(FC_VEC_BYTES / sizeof(real)) / 2 };
 
 typedef struct {
   int64_t top, left, bottom, right; /* how far the taps reach */
@@ -20,7 +20,7 @@ static few_plan plan_work(const tap_product *p) {
   }
   int64_t reach = f.bottom - f.top;
   f.wide = p->GW + f.right - f.left;
-  int64_t fit = BAND_BYTES / (int64_t)sizeof(real) / (p->depth * f.wide) - reach;
+  int64_t fit = PLANES_BYTES / (int64_t)sizeof(real) / (p->depth * f.wide) - reach;
   f.rows = min_i64(max_i64(1, fit), min_i64(MOST_ROWS, p->GH));
   f.bands = ceil_div(p->GH, f.rows);
   f.flat = ceil_div(f.rows * f.wide, WIDTH * VL) * WIDTH * VL;

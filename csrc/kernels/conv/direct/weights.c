@@ -3,7 +3,7 @@
  * x (N, H, W, C), dy (N, OH, OW, K), dw (KH, KW, C/G, K). */
 #include "taps.h"
 
-enum { BLOCK_BYTES = 384 << 10, BLOCK_PIXELS = 256, TASKS = 16 };
+enum { BLOCK_PIXELS = 256, TASKS = 16 };
 
 typedef struct {
   const fc_conv2d *d;
@@ -140,7 +140,7 @@ static void plan_work(weights_plan *p) {
   p->pack_dy = p->cols % VL || panels > 1;
   int64_t channels = p->pack_x ? ceil_div(p->height, p->tile_groups) : p->x.pitch;
   int64_t row_bytes = p->x.W * SH * channels * (int64_t)sizeof(real);
-  p->block = max_i64(1, min_i64(BLOCK_BYTES / row_bytes, BLOCK_PIXELS / d->OW));
+  p->block = max_i64(1, min_i64(WEIGHTS_BYTES / row_bytes, BLOCK_PIXELS / d->OW));
   for (int64_t chunk = 0; chunk < p->chunks; chunk++)
     for (int64_t row = rows * chunk / p->chunks, end = rows * (chunk + 1) / p->chunks; row < end; row += p->block)
       p->block_in = max_i64(p->block_in, input_rows(d, row, min_i64(row + p->block, end), &low));

@@ -8,8 +8,7 @@ enum {
   TAPS = 4,                             /* sums of a tile: so many elements (tap, channel) of dw */
   FILTERS = FC_VEC_BYTES == 64 ? 6 : 2, /* by so many filters */
   MOST_FILTERS = (int)(FC_VEC_BYTES / sizeof(real)) / 2,
-  BAND_BYTES = 96 << 10, /* planes of a band */
-  CHUNKS = 16            /* of bands, each with sums of its own: by the shape, not by the threads */
+  CHUNKS = 16 /* of bands, each with sums of its own: by the shape, not by the threads */
 };
 
 typedef struct {
@@ -24,7 +23,7 @@ static few_plan plan_work(const fc_conv2d *d) {
   few_plan f = {.d = d, .wide = d->W + d->PL + d->PR, .taps = d->KH * d->KW * d->C};
   int64_t reach = (d->KH - 1) * d->DH;
   f.padded = ceil_div(f.taps, TAPS) * TAPS, f.filters = ceil_div(d->K, FILTERS) * FILTERS;
-  int64_t fit = (BAND_BYTES / (int64_t)sizeof(real) - d->C * reach * f.wide) / (d->C * f.wide + f.filters * d->OW);
+  int64_t fit = (PLANES_BYTES / (int64_t)sizeof(real) - d->C * reach * f.wide) / (d->C * f.wide + f.filters * d->OW);
   f.rows = min_i64(max_i64(1, fit), d->OH);
   f.bands = ceil_div(d->OH, f.rows);
   f.x_plane = (f.rows + reach) * f.wide, f.dy_plane = f.rows * d->OW;

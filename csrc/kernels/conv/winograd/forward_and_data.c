@@ -2,11 +2,7 @@
  * x (N, H, W, C), w (r, r, C, K), y and dy (N, OH, OW, K). */
 #include "winograd.h"
 
-enum {
-  BLOCK_BYTES = 512 << 10, /* values of one block of tiles, input and output: they share L2 with a panel of filters */
-  WAVE_BYTES = 12 << 20,   /* values of the input that all threads share at a time */
-  STRIP = 128              /* channels of a panel of filters whose values stay in L2 */
-};
+enum { STRIP = 128 }; /* channels of a panel of filters whose values stay in L2 */
 
 /* m[xi] (rows, columns of a panel) (+)= v[xi] (rows, channels c .. c + depth) u[xi], xi = 0 .. points * points;
  * u: [u_plane] apart, (depth, width * VL) each */
@@ -79,7 +75,7 @@ static fc_status run_blocks(const job *j, const real *w, const real *prepared, r
   int64_t square = p->points * p->points, panels = panel_count(p->K);
   int64_t bytes = square * (winograd_pitch(p->C) + winograd_pitch(p->K)) * (int64_t)sizeof(real);
   int64_t height = tile_height(panel_width(p->K, 0));
-  int64_t step = max_i64(BLOCK_BYTES / bytes / height, 2) * height, blocks = ceil_div(p->tiles, step);
+  int64_t step = max_i64(WINOGRAD_BLOCK_BYTES / bytes / height, 2) * height, blocks = ceil_div(p->tiles, step);
   winograd_values v = {.pitch = winograd_pitch(p->C)}, m = {.pitch = winograd_pitch(p->K)};
   v.plane = winograd_plane(step, v.pitch), m.plane = winograd_plane(step, m.pitch);
   int threads = threads_for(p);
@@ -154,7 +150,7 @@ static fc_status run_waves(const job *j, const real *w, const real *prepared, re
   int64_t square = p->points * p->points;
   winograd_values v = {.pitch = winograd_pitch(p->C)}, m = {.pitch = winograd_pitch(p->K)};
   int64_t bytes = square * max_i64(v.pitch, m.pitch) * (int64_t)sizeof(real);
-  int64_t waves = ceil_div(p->tiles * bytes, WAVE_BYTES), step = ceil_div(p->tiles, waves);
+  int64_t waves = ceil_div(p->tiles * bytes, WINOGRAD_WAVE_BYTES), step = ceil_div(p->tiles, waves);
   v.plane = winograd_plane(step, v.pitch), m.plane = winograd_plane(step, m.pitch);
   int threads = threads_for(p);
   v.data = fc_alloc((size_t)(square * v.plane) * sizeof(real));

@@ -3,13 +3,10 @@
 #include "winograd.h"
 
 enum {
-  BLOCK_BYTES = 512 << 10, /* values of one block of tiles, x and dy: they share L2 with the sums */
-  SUM_BYTES = 704 << 10,   /* sums that may lie beside them there */
-  CHUNKS = 16,             /* sums in all, if they are that small: fixed, so that threads change no bit */
-  WAVE_BYTES = 16 << 20,   /* values that all threads share at a time */
-  SHARE = 224,             /* channels of a task: whole register tiles on every instruction set */
-  ROW_TILES = 2,           /* or a part of dw whose sums stay in L2: register tiles of channels */
-  PANELS = 4               /* and panels of columns */
+  CHUNKS = 16,   /* sums in all, if they are that small: fixed, so that threads change no bit */
+  SHARE = 224,   /* channels of a task: whole register tiles on every instruction set */
+  ROW_TILES = 2, /* or a part of dw whose sums stay in L2: register tiles of channels */
+  PANELS = 4     /* and panels of columns */
 };
 
 typedef struct {
@@ -47,7 +44,7 @@ static void gather(const job *j, int64_t first, int64_t tiles, const winograd_va
 /* Small sums: a thread takes a chunk of the tiles, block by block, and adds to a sum that stays in its L2. */
 static fc_status run_chunks(const job *j, winograd_values v, winograd_values d, winograd_values sum, real *dw) {
   int64_t tiles = j->x.tiles, square = j->x.points * j->x.points, C = j->x.C, K = j->dy.C, panels = panel_count(K);
-  int64_t step = max_i64(BLOCK_BYTES / (square * (v.pitch + d.pitch) * (int64_t)sizeof(real)), 8);
+  int64_t step = max_i64(WINOGRAD_BLOCK_BYTES / (square * (v.pitch + d.pitch) * (int64_t)sizeof(real)), 8);
   int64_t chunks = min_i64(ceil_div(tiles, step), CHUNKS);
   v.plane = winograd_plane(step, v.pitch), d.plane = winograd_plane(step, d.pitch);
   int64_t each = square * (v.plane + d.plane), size = square * sum.plane;
@@ -103,7 +100,7 @@ static void gather_shared(const job *j, int64_t first, int64_t count, const wino
 static fc_status run_waves(const job *j, winograd_values v, winograd_values d, winograd_values sum, real *dw) {
   int64_t tiles = j->x.tiles, square = j->x.points * j->x.points, C = j->x.C, K = j->dy.C;
   int64_t share = ceil_div(C, ceil_div(C, SHARE)), shares = ceil_div(C, share);
-  int64_t waves = ceil_div(tiles * square * (v.pitch + d.pitch) * (int64_t)sizeof(real), WAVE_BYTES);
+  int64_t waves = ceil_div(tiles * square * (v.pitch + d.pitch) * (int64_t)sizeof(real), WINOGRAD_WEIGHTS_WAVE_BYTES);
   int64_t step = ceil_div(tiles, waves);
   v.plane = winograd_plane(step, v.pitch), d.plane = winograd_plane(step, d.pitch);
   v.data = fc_alloc((size_t)(square * v.plane) * sizeof(real));
@@ -186,7 +183,7 @@ fc_status FC(winograd_backward_weights)(const fc_conv2d *d, int points, const re
   winograd_values from = {.pitch = winograd_pitch(d->C)}, with = {.pitch = winograd_pitch(d->K)}, sum = with;
   sum.plane = winograd_plane(d->C, sum.pitch);
   fc_status status;
-  if (points * points * sum.plane * (int64_t)sizeof(real) <= SUM_BYTES)
+  if (points * points * sum.plane * (int64_t)sizeof(real) <= WINOGRAD_SUM_BYTES)
     status = run_chunks(&j, from, with, sum, dw);
   else if (tiles.tiles * (d->C + d->K) > d->C * d->K)
     status = run_waves(&j, from, with, sum, dw);

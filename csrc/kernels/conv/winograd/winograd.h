@@ -29,8 +29,8 @@ FC_INLINE int64_t winograd_pitch(int64_t channels) {
   return pitch * (int64_t)sizeof(real) % 1024 ? pitch : pitch + VL;
 }
 FC_INLINE int64_t winograd_plane(int64_t rows, int64_t pitch) {
-  const int64_t page = 4096 / (int64_t)sizeof(real);
-  return ceil_div(rows * pitch, page) * page + 64 / (int64_t)sizeof(real);
+  const int64_t way = CACHE_WAY / (int64_t)sizeof(real);
+  return ceil_div(rows * pitch, way) * way + CACHE_LINE / (int64_t)sizeof(real);
 }
 
 /* m and the tiles, from points, r, the image and the output size. */
