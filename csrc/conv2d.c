@@ -1,9 +1,7 @@
-/* Convolution: the list of algorithms, which of them serves a shape, and the call into the table of kernels. */
+/* Convolution: the algorithms as rows of a table, which of them serves a shape, and the call into its kernels. */
 #include <string.h>
 
 #include "fastconv.h"
-
-enum { DEPTHWISE, GROUPED, WINOGRAD, IMPLICIT_GEMM, IM2COL, NAIVE, WINOGRAD_2X2, WINOGRAD_6X6, ALGORITHMS };
 
 static const char *no_rule(const fc_conv2d *d, fc_pass pass) {
   (void)d, (void)pass;
@@ -49,144 +47,138 @@ static int winograd_wins(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepa
   return !exact && t == FC_FLOAT32 && fc_table(t)->winograd_gain(d, pass, prepared) > 1;
 }
 
+/* The three passes of an algorithm, by what they call in the table of kernels k. */
+#define PASSES(name, call_forward, call_backward_data, call_backward_weights)                                      \
+  static fc_status name##_forward(const fc_kernels *k, const fc_conv2d *d, const void *x, const void *w,           \
+                                  const void *prepared, const fc_epilogue *e, void *y) {                           \
+    (void)prepared;                                                                                                \
+    return call_forward;                                                                                           \
+  }                                                                                                                \
+  static fc_status name##_backward_data(const fc_kernels *k, const fc_conv2d *d, const void *dy, const void *w,    \
+                                        void *dx) {                                                                \
+    return call_backward_data;                                                                                     \
+  }                                                                                                                \
+  static fc_status name##_backward_weights(const fc_kernels *k, const fc_conv2d *d, const void *x, const void *dy, \
+                                           void *dw, void *db) {                                                   \
+    return call_backward_weights;                                                                                  \
+  }
+
+/* After kernels that leave db to this. */
+static fc_status add_up_bias(fc_status status, const fc_kernels *k, const fc_conv2d *d, const void *dy, void *db) {
+  return status == FC_OK && db ? k->column_sums(d->N * d->OH * d->OW, d->K, d->y_pitch, dy, db) : status;
+}
+
+/* Kernels of the algorithm's own name. */
+#define DIRECT(name)                                                                                  \
+  PASSES(name, k->conv2d_forward_##name(d, x, w, e, y), k->conv2d_backward_data_##name(d, dy, w, dx), \
+         add_up_bias(k->conv2d_backward_weights_##name(d, x, dy, dw), k, d, dy, db))
+
+/* Winograd's kernels for so many points; they take prepared weights. */
+#define WINOGRAD(name, points)                                                                              \
+  PASSES(name, k->conv2d_forward_winograd(d, points, x, w, prepared, e, y),                                 \
+         k->conv2d_backward_data_winograd(d, points, dy, w, dx),                                            \
+         add_up_bias(k->conv2d_backward_weights_winograd(d, points, x, dy, dw), k, d, dy, db))              \
+  static int64_t name##_prepared_size(const fc_kernels *k, const fc_conv2d *d) {                            \
+    return k->winograd_filters_size(d, points);                                                             \
+  }                                                                                                         \
+  static fc_status name##_prepare(const fc_kernels *k, const fc_conv2d *d, const void *w, void *prepared) { \
+    return k->winograd_filters(d, points, w, prepared);                                                     \
+  }
+
+DIRECT(naive)
+DIRECT(im2col)
+DIRECT(implicit_gemm)
+PASSES(grouped, k->conv2d_forward_grouped(d, x, w, e, y), k->conv2d_backward_data_grouped(d, dy, w, dx),
+       k->conv2d_backward_weights_grouped(d, x, dy, dw, db))
+WINOGRAD(winograd, 6)
+WINOGRAD(winograd_2x2, 4)
+WINOGRAD(winograd_6x6, 8)
+
+typedef struct {
+  const char *name;
+  const char *(*refusal)(const fc_conv2d *d, fc_pass pass);                /* NULL: it serves */
+  int (*wins)(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared); /* NULL: always */
+  fc_status (*forward)(const fc_kernels *k, const fc_conv2d *d, const void *x, const void *w, const void *prepared,
+                       const fc_epilogue *e, void *y);
+  fc_status (*backward_data)(const fc_kernels *k, const fc_conv2d *d, const void *dy, const void *w, void *dx);
+  fc_status (*backward_weights)(const fc_kernels *k, const fc_conv2d *d, const void *x, const void *dy, void *dw,
+                                void *db);
+  int64_t (*prepared_size)(const fc_kernels *k, const fc_conv2d *d); /* NULL: there is nothing to prepare */
+  fc_status (*prepare)(const fc_kernels *k, const fc_conv2d *d, const void *w, void *prepared);
+} algorithm;
+
+#define FUNCTIONS(name) name##_forward, name##_backward_data, name##_backward_weights
+#define FUNCTIONS_AND_PREPARE(name) FUNCTIONS(name), name##_prepared_size, name##_prepare
+
 /* In the order in which "auto" asks: the first that serves and wins runs. What stands after an algorithm that serves
  * everything runs by name only. */
-static const struct {
-  const char *name;
-  const char *(*refusal)(const fc_conv2d *d, fc_pass pass);
-  int (*wins)(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared); /* NULL: always */
-} algorithms[ALGORITHMS] = {
-    [DEPTHWISE] = {"depthwise", not_depthwise, grouped_wins},
-    [GROUPED] = {"grouped", not_grouped, grouped_wins},
-    [WINOGRAD] = {"winograd", winograd_rule, winograd_wins},
-    [IMPLICIT_GEMM] = {"implicit_gemm", no_rule, NULL},
-    [IM2COL] = {"im2col", no_rule, NULL},
-    [NAIVE] = {"naive", no_rule, NULL},
-    [WINOGRAD_2X2] = {"winograd_2x2", winograd_3x3_rule, NULL},
-    [WINOGRAD_6X6] = {"winograd_6x6", winograd_3x3_rule, NULL},
+static const algorithm algorithms[] = {
+    {"depthwise", not_depthwise, grouped_wins, FUNCTIONS(grouped), NULL, NULL},
+    {"grouped", not_grouped, grouped_wins, FUNCTIONS(grouped), NULL, NULL},
+    {"winograd", winograd_rule, winograd_wins, FUNCTIONS_AND_PREPARE(winograd)},
+    {"implicit_gemm", no_rule, NULL, FUNCTIONS(implicit_gemm), NULL, NULL},
+    {"im2col", no_rule, NULL, FUNCTIONS(im2col), NULL, NULL},
+    {"naive", no_rule, NULL, FUNCTIONS(naive), NULL, NULL},
+    {"winograd_2x2", winograd_3x3_rule, NULL, FUNCTIONS_AND_PREPARE(winograd_2x2)},
+    {"winograd_6x6", winograd_3x3_rule, NULL, FUNCTIONS_AND_PREPARE(winograd_6x6)},
 };
+enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
 
 const char *fc_conv2d_algorithm_name(int i) { return i >= 0 && i < ALGORITHMS ? algorithms[i].name : NULL; }
 
-static int find(const char *name) {
+static const algorithm *find(const char *name) {
   for (int i = 0; i < ALGORITHMS; i++)
-    if (strcmp(name, algorithms[i].name) == 0) return i;
-  return -1;
+    if (strcmp(name, algorithms[i].name) == 0) return &algorithms[i];
+  return NULL;
 }
 
-const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass pass, const char *algorithm) {
-  int i = find(algorithm);
-  return i < 0 ? "there is no such algorithm" : algorithms[i].refusal(d, pass);
+const char *fc_conv2d_refusal(const fc_conv2d *d, fc_pass pass, const char *name) {
+  const algorithm *a = find(name);
+  return a ? a->refusal(d, pass) : "there is no such algorithm";
 }
 
-/* The algorithm asked for, or for "auto" (NULL) the best; -1 if it cannot. */
-static int choose(const fc_conv2d *d, fc_dtype t, fc_pass pass, const char *name, int prepared) {
-  if (name) {
-    int i = find(name);
-    return i >= 0 && !algorithms[i].refusal(d, pass) ? i : -1;
-  }
-  int i = 0;
-  while (algorithms[i].refusal(d, pass) || (algorithms[i].wins && !algorithms[i].wins(d, t, pass, prepared))) i++;
-  return i;
+/* The algorithm asked for, or for "auto" (NULL) the best; NULL if it cannot. */
+static const algorithm *choose(const fc_conv2d *d, fc_dtype t, fc_pass pass, const char *name, int prepared) {
+  const algorithm *a = name ? find(name) : algorithms;
+  if (name) return a && !a->refusal(d, pass) ? a : NULL;
+  while (a->refusal(d, pass) || (a->wins && !a->wins(d, t, pass, prepared))) a++;
+  return a;
 }
 
 const char *fc_conv2d_choice(const fc_conv2d *d, fc_dtype t, fc_pass pass, int prepared) {
-  return algorithms[choose(d, t, pass, NULL, prepared)].name;
+  return choose(d, t, pass, NULL, prepared)->name;
 }
 
-/* Points of a Winograd algorithm, 0 for others. */
-static int points_of(int algorithm) {
-  return algorithm == WINOGRAD ? 6 : algorithm == WINOGRAD_2X2 ? 4 : algorithm == WINOGRAD_6X6 ? 8 : 0;
+int64_t fc_conv2d_prepared_size(const fc_conv2d *d, fc_dtype t, const char *name) {
+  const algorithm *a = choose(d, t, FC_FORWARD, name, 1);
+  return a && a->prepared_size ? a->prepared_size(fc_table(t), d) : 0;
 }
 
-int64_t fc_conv2d_prepared_size(const fc_conv2d *d, fc_dtype t, const char *algorithm) {
-  int points = points_of(choose(d, t, FC_FORWARD, algorithm, 1));
-  return points ? fc_table(t)->winograd_filters_size(d, points) : 0;
+fc_status fc_conv2d_prepare(const fc_conv2d *d, fc_dtype t, const char *name, const void *w, void *prepared) {
+  const algorithm *a = choose(d, t, FC_FORWARD, name, 1);
+  return a && a->prepare ? a->prepare(fc_table(t), d, w, prepared) : FC_UNSUPPORTED;
 }
 
-fc_status fc_conv2d_prepare(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *w, void *prepared) {
-  int points = points_of(choose(d, t, FC_FORWARD, algorithm, 1));
-  return points ? fc_table(t)->winograd_filters(d, points, w, prepared) : FC_UNSUPPORTED;
-}
-
-fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x, const void *w,
+fc_status fc_conv2d_forward(const fc_conv2d *d, fc_dtype t, const char *name, const void *x, const void *w,
                             const void *prepared, const fc_epilogue *e, void *y) {
+  const algorithm *a = choose(d, t, FC_FORWARD, name, prepared != NULL);
+  if (!a) return FC_UNSUPPORTED;
   const fc_kernels *k = fc_table(t);
+  if (fc_in_tile(e->kind)) return a->forward(k, d, x, w, prepared, e, y);
   fc_epilogue first = *e, rest = {.kind = e->kind, .parameter = e->parameter};
-  if (!fc_in_tile(e->kind)) first.kind = FC_LINEAR;
-  fc_status status = FC_UNSUPPORTED;
-  int choice = choose(d, t, FC_FORWARD, algorithm, prepared != NULL);
-  switch (choice) {
-    case WINOGRAD:
-    case WINOGRAD_2X2:
-    case WINOGRAD_6X6:
-      status = k->conv2d_forward_winograd(d, points_of(choice), x, w, prepared, &first, y);
-      break;
-    case DEPTHWISE:
-    case GROUPED:
-      status = k->conv2d_forward_grouped(d, x, w, &first, y);
-      break;
-    case IMPLICIT_GEMM:
-      status = k->conv2d_forward_implicit_gemm(d, x, w, &first, y);
-      break;
-    case IM2COL:
-      status = k->conv2d_forward_im2col(d, x, w, &first, y);
-      break;
-    case NAIVE:
-      status = k->conv2d_forward_naive(d, x, w, &first, y);
-      break;
-  }
-  if (status == FC_OK && !fc_in_tile(e->kind))
-    status = k->apply_epilogue(d->N * d->OH * d->OW, d->K, d->y_pitch, &rest, y);
-  return status;
+  first.kind = FC_LINEAR;
+  fc_status status = a->forward(k, d, x, w, prepared, &first, y);
+  return status == FC_OK ? k->apply_epilogue(d->N * d->OH * d->OW, d->K, d->y_pitch, &rest, y) : status;
 }
 
-fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *dy, const void *w,
+fc_status fc_conv2d_backward_data(const fc_conv2d *d, fc_dtype t, const char *name, const void *dy, const void *w,
                                   void *dx) {
-  const fc_kernels *k = fc_table(t);
-  int choice = choose(d, t, FC_BACKWARD_DATA, algorithm, 0);
-  switch (choice) {
-    case WINOGRAD:
-    case WINOGRAD_2X2:
-    case WINOGRAD_6X6:
-      return k->conv2d_backward_data_winograd(d, points_of(choice), dy, w, dx);
-    case DEPTHWISE:
-    case GROUPED:
-      return k->conv2d_backward_data_grouped(d, dy, w, dx);
-    case IMPLICIT_GEMM:
-      return k->conv2d_backward_data_implicit_gemm(d, dy, w, dx);
-    case IM2COL:
-      return k->conv2d_backward_data_im2col(d, dy, w, dx);
-    case NAIVE:
-      return k->conv2d_backward_data_naive(d, dy, w, dx);
-  }
-  return FC_UNSUPPORTED;
+  const algorithm *a = choose(d, t, FC_BACKWARD_DATA, name, 0);
+  return a ? a->backward_data(fc_table(t), d, dy, w, dx) : FC_UNSUPPORTED;
 }
 
-fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *algorithm, const void *x,
-                                     const void *dy, void *dw, void *db) {
-  const fc_kernels *k = fc_table(t);
-  fc_status status = FC_UNSUPPORTED;
-  int choice = choose(d, t, FC_BACKWARD_WEIGHTS, algorithm, 0);
-  switch (choice) {
-    case DEPTHWISE:
-    case GROUPED:
-      return k->conv2d_backward_weights_grouped(d, x, dy, dw, db);
-    case WINOGRAD:
-    case WINOGRAD_2X2:
-    case WINOGRAD_6X6:
-      status = k->conv2d_backward_weights_winograd(d, points_of(choice), x, dy, dw);
-      break;
-    case IMPLICIT_GEMM:
-      status = k->conv2d_backward_weights_implicit_gemm(d, x, dy, dw);
-      break;
-    case IM2COL:
-      status = k->conv2d_backward_weights_im2col(d, x, dy, dw);
-      break;
-    case NAIVE:
-      status = k->conv2d_backward_weights_naive(d, x, dy, dw);
-      break;
-  }
-  if (status == FC_OK && db) status = k->column_sums(d->N * d->OH * d->OW, d->K, d->y_pitch, dy, db);
-  return status;
+fc_status fc_conv2d_backward_weights(const fc_conv2d *d, fc_dtype t, const char *name, const void *x, const void *dy,
+                                     void *dw, void *db) {
+  const algorithm *a = choose(d, t, FC_BACKWARD_WEIGHTS, name, 0);
+  return a ? a->backward_weights(fc_table(t), d, x, dy, dw, db) : FC_UNSUPPORTED;
 }
