@@ -3,7 +3,7 @@
 #ifndef FC_TILE_H
 #define FC_TILE_H
 
-#include "simd.h"
+#include "rectifier.h"
 
 enum { MR_MAX = FC_MR1 > FC_MR2 ? FC_MR1 : FC_MR2, NV_MAX = 3, HEIGHTS_MAX = 14 };
 
@@ -20,19 +20,8 @@ typedef struct {
 
 /* + bias, then the activation, for the VL columns from `column` on */
 FC_INLINE vec tile_finish(vec v, const tile_output *out, int64_t column) {
-  v += load(out->bias + column);
-  switch (out->kind) {
-    case FC_RELU:
-      return at_least(v, (vec){0});
-    case FC_RELU6:
-      return at_most(at_least(v, (vec){0}), splat(6));
-    case FC_LEAKY_RELU:
-      return blend(v < 0, v * splat(out->parameter), v);
-    case FC_PRELU:
-      return blend(v < 0, v * load(out->slope + column), v);
-    default:
-      return v;
-  }
+  vec slope = out->kind == FC_PRELU ? load(out->slope + column) : splat(out->parameter);
+  return rectify(out->kind, v + load(out->bias + column), slope);
 }
 
 /* Rows: y[i] = sum over taps t and depth k of a[t * a_tap + i][k] * b[t][k][0 .. nv * VL).

@@ -30,100 +30,55 @@ FC_INLINE vec gradient(fc_activation_kind kind, vec dy, vec y, vec parameter) {
   }
 }
 
-/* `kind` is a constant where these are called, so each call is a loop of its own. */
-FC_INLINE void span(fc_activation_kind kind, real parameter, int64_t n, const real *x, real *y) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL) store(y + i, activate(kind, load(x + i), splat(parameter)));
-  if (i < n) store_part(y + i, activate(kind, load_part(x + i, n - i), splat(parameter)), n - i);
+#define FOR_KIND(which, ...)             \
+  switch (which) {                       \
+    case FC_ELU:                         \
+      WITH_KIND(FC_ELU, __VA_ARGS__)     \
+    case FC_SIGMOID:                     \
+      WITH_KIND(FC_SIGMOID, __VA_ARGS__) \
+    case FC_TANH:                        \
+      WITH_KIND(FC_TANH, __VA_ARGS__)    \
+    default:                             \
+      FOR_RECTIFIER(which, __VA_ARGS__)  \
+  }
+
+FC_INLINE void span(fc_activation_kind kind, vec parameter, int64_t n, const real *x, real *y) {
+  FOR_VECTORS(n, store_n(y + i, activate(kind, load_n(x + i, lanes), parameter), lanes));
 }
 
-FC_INLINE void span_backward(fc_activation_kind kind, real parameter, int64_t n, const real *dy, const real *y,
+FC_INLINE void span_backward(fc_activation_kind kind, vec parameter, int64_t n, const real *dy, const real *y,
                              real *dx) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL) store(dx + i, gradient(kind, load(dy + i), load(y + i), splat(parameter)));
-  if (i == n) return;
-  store_part(dx + i, gradient(kind, load_part(dy + i, n - i), load_part(y + i, n - i), splat(parameter)), n - i);
+  FOR_VECTORS(n, store_n(dx + i, gradient(kind, load_n(dy + i, lanes), load_n(y + i, lanes), parameter), lanes));
 }
 
-static void activate_span(fc_activation_kind kind, real parameter, int64_t n, const real *x, real *y) {
-  switch (kind) {
-    case FC_RELU:
-      span(FC_RELU, parameter, n, x, y);
-      break;
-    case FC_RELU6:
-      span(FC_RELU6, parameter, n, x, y);
-      break;
-    case FC_LEAKY_RELU:
-      span(FC_LEAKY_RELU, parameter, n, x, y);
-      break;
-    case FC_ELU:
-      span(FC_ELU, parameter, n, x, y);
-      break;
-    case FC_SIGMOID:
-      span(FC_SIGMOID, parameter, n, x, y);
-      break;
-    case FC_TANH:
-      span(FC_TANH, parameter, n, x, y);
-      break;
-    default:
-      if (y != x) memcpy(y, x, (size_t)n * sizeof(real));
-  }
+static void activate_span(const fc_epilogue *e, int64_t n, const real *x, real *y) {
+  FOR_KIND(e->kind, span(kind, splat((real)e->parameter), n, x, y))
 }
 
-static void backward_span(fc_activation_kind kind, real parameter, int64_t n, const real *dy, const real *y, real *dx) {
-  switch (kind) {
-    case FC_RELU:
-      span_backward(FC_RELU, parameter, n, dy, y, dx);
-      break;
-    case FC_RELU6:
-      span_backward(FC_RELU6, parameter, n, dy, y, dx);
-      break;
-    case FC_LEAKY_RELU:
-      span_backward(FC_LEAKY_RELU, parameter, n, dy, y, dx);
-      break;
-    case FC_ELU:
-      span_backward(FC_ELU, parameter, n, dy, y, dx);
-      break;
-    case FC_SIGMOID:
-      span_backward(FC_SIGMOID, parameter, n, dy, y, dx);
-      break;
-    case FC_TANH:
-      span_backward(FC_TANH, parameter, n, dy, y, dx);
-      break;
-    default:
-      memcpy(dx, dy, (size_t)n * sizeof(real));
-  }
+static void backward_span(const fc_epilogue *e, int64_t n, const real *dy, const real *y, real *dx) {
+  FOR_KIND(e->kind, span_backward(kind, splat((real)e->parameter), n, dy, y, dx))
 }
 
 /* y may be x */
 static void prelu_row(int64_t K, const real *slope, const real *x, real *y) {
-  int64_t k = 0;
-  for (; k + VL <= K; k += VL) {
-    vec v = load(x + k);
-    store(y + k, blend(v > 0, v, v * load(slope + k)));
-  }
-  if (k == K) return;
-  vec v = load_part(x + k, K - k);
-  store_part(y + k, blend(v > 0, v, v * load_part(slope + k, K - k)), K - k);
+  FOR_VECTORS(K, vec v = load_n(x + i, lanes); store_n(y + i, blend(v > 0, v, v * load_n(slope + i, lanes)), lanes));
 }
 
 static int by_rows(fc_activation_kind kind) { return kind == FC_SOFTMAX || kind == FC_PRELU; }
 
 void FC(activate_rows)(const fc_epilogue *e, int64_t rows, int64_t K, int64_t pitch, const real *x, real *y) {
-  real parameter = (real)e->parameter;
-  const real *slope = e->slope;
   if (e->kind == FC_LINEAR && x == y) return;
   if (pitch == K && !by_rows(e->kind)) {
-    activate_span(e->kind, parameter, rows * K, x, y);
+    activate_span(e, rows * K, x, y);
     return;
   }
   for (int64_t r = 0; r < rows; r++, x += pitch, y += pitch) {
     if (e->kind == FC_SOFTMAX)
       FC(softmax_row)(K, x, y, NULL, NULL);
     else if (e->kind == FC_PRELU)
-      prelu_row(K, slope, x, y);
+      prelu_row(K, e->slope, x, y);
     else
-      activate_span(e->kind, parameter, K, x, y);
+      activate_span(e, K, x, y);
   }
 }
 
@@ -170,7 +125,6 @@ fc_status FC(activation_backward)(int64_t rows, int64_t K, const fc_epilogue *e,
     return FC_OK;
   }
 #pragma omp parallel for num_threads(fc_threads_for(n)) schedule(static)
-  for (int64_t i = 0; i < n; i += BLOCK)
-    backward_span(e->kind, (real)e->parameter, min_i64(BLOCK, n - i), dy + i, y + i, dx + i);
+  for (int64_t i = 0; i < n; i += BLOCK) backward_span(e, min_i64(BLOCK, n - i), dy + i, y + i, dx + i);
   return FC_OK;
 }

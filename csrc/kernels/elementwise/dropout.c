@@ -42,14 +42,8 @@ static void draw(int64_t first, const fc_dropout *d, real *restrict factor) {
 
 /* y = x * factor, and +0 where factor is 0: NaN and inf are dropped too */
 FC_INLINE void apply(int64_t n, const real *factor, const real *x, real *y) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL) {
-    vec f = load(factor + i);
-    store(y + i, blend(f == 0, splat(0), load(x + i) * f));
-  }
-  if (i == n) return;
-  vec f = load_part(factor + i, n - i);
-  store_part(y + i, blend(f == 0, splat(0), load_part(x + i, n - i) * f), n - i);
+  FOR_VECTORS(n, vec f = load_n(factor + i, lanes);
+              store_n(y + i, blend(f == 0, splat(0), load_n(x + i, lanes) * f), lanes));
 }
 
 /* x (n) -> y (n): dropped elements are +0, whatever they were */

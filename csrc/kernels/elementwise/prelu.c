@@ -20,26 +20,15 @@ FC_INLINE vec gradients(vec dy, vec x, vec slope, vec *sum) {
 
 /* n values of a wide row */
 static void scale_row(int64_t n, const real *slope, const real *dy, const real *x, real *dx) {
-  int64_t j = 0;
-  for (; j + VL <= n; j += VL) store(dx + j, gradient(load(dy + j), load(x + j), load(slope + j)));
-  if (j == n) return;
-  int64_t rest = n - j;
-  vec d = load_part(dy + j, rest), v = load_part(x + j, rest);
-  store_part(dx + j, gradient(d, v, load_part(slope + j, rest)), rest);
+  FOR_VECTORS(n, vec d = gradient(load_n(dy + i, lanes), load_n(x + i, lanes), load_n(slope + i, lanes));
+              store_n(dx + i, d, lanes));
 }
 
 /* Likewise; sum (n) += what dslope is the sum of */
 static void backward_row(int64_t n, const real *slope, const real *dy, const real *x, real *dx, real *sum) {
-  int64_t j = 0;
-  for (; j + VL <= n; j += VL) {
-    vec total = load(sum + j);
-    store(dx + j, gradients(load(dy + j), load(x + j), load(slope + j), &total));
-    store(sum + j, total);
-  }
-  if (j == n) return;
-  vec total = load_part(sum + j, n - j), d = load_part(dy + j, n - j), v = load_part(x + j, n - j);
-  store_part(dx + j, gradients(d, v, load_part(slope + j, n - j), &total), n - j);
-  store_part(sum + j, total, n - j);
+  FOR_VECTORS(n, vec total = load_n(sum + i, lanes), d = load_n(dy + i, lanes), v = load_n(x + i, lanes);
+              store_n(dx + i, gradients(d, v, load_n(slope + i, lanes), &total), lanes);
+              store_n(sum + i, total, lanes));
 }
 
 /* dy, x (rows, C), slope (C) -> dx (rows, C) = dy where x > 0, else slope * dy; dslope (C), unless it is NULL: sum of

@@ -1,6 +1,7 @@
 /* The engine of depthwise and grouped convolution: a vector holds output channels, a tile is up to MOST neighbours of
  * one output row. Inputs are read in place; a tile knows which taps lie inside, so nothing is padded. */
 #include "group_product.h"
+#include "kernels/base/rectifier.h"
 
 enum {
   MOST = 8,                        /* output pixels of a tile in one row */
@@ -30,13 +31,7 @@ typedef struct {
 static FC_NOINLINE void store_any(int T, const vec *sum, const fc_epilogue *e, int64_t k, int64_t n, real *y,
                                   int64_t step) {
   vec slope = e->kind == FC_PRELU ? load_n((const real *)e->slope + k, n) : splat((real)e->parameter);
-  for (int t = 0; t < T; t++) {
-    vec v = sum[t];
-    if (e->kind == FC_RELU || e->kind == FC_RELU6) v = at_least(v, (vec){0});
-    if (e->kind == FC_RELU6) v = at_most(v, splat(6));
-    if (e->kind == FC_LEAKY_RELU || e->kind == FC_PRELU) v = blend(v < 0, v * slope, v);
-    store_n(y + t * step, v, n);
-  }
+  for (int t = 0; t < T; t++) store_n(y + t * step, rectify(e->kind, sum[t], slope), n);
 }
 
 /* The common case, whole vectors and at most relu, straight from the registers. */
