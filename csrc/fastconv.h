@@ -63,6 +63,22 @@ typedef struct {
   int accumulate;
 } fc_gemm;
 
+/* activation((x - mean) / sqrt(variance + epsilon) * gamma + beta) of x (rows, C), rows x_pitch apart */
+typedef struct {
+  int64_t rows, C, x_pitch;
+  const void *x, *gamma, *beta; /* gamma, beta (C) or NULL */
+  double epsilon;
+  fc_epilogue e;
+} fc_batch_norm;
+
+/* What rows of K probabilities are held against: labels (rows), or else targets (rows, K) */
+typedef struct {
+  int64_t rows, K;
+  const int64_t *labels;
+  const void *targets;
+  double smoothing;
+} fc_cross_entropy;
+
 typedef struct {
   int64_t radius; /* the window is 2 * radius + 1 channels */
   double bias, alpha, beta;

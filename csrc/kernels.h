@@ -40,12 +40,10 @@
     (int64_t rows, int64_t K, const fc_epilogue *e, const void *dy, const void *y, void *dx))                      \
   X(fc_status, prelu_backward,                                                                                     \
     (int64_t rows, int64_t C, const void *slope, const void *dy, const void *x, void *dx, void *dslope))           \
-  X(fc_status, cross_entropy,                                                                                          \
-    (int64_t rows, int64_t K, const void *logits, const int64_t *labels, const void *targets, double smoothing,        \
-     const void *weights, void *losses, void *probabilities))                                                          \
-  X(fc_status, cross_entropy_backward,                                                                                 \
-    (int64_t rows, int64_t K, const void *probabilities, const int64_t *labels, const void *targets, double smoothing, \
-     const void *scales, double scale, void *dlogits))                                                                 \
+  X(fc_status, cross_entropy,                                                                                      \
+    (const fc_cross_entropy *t, const void *logits, const void *weights, void *losses, void *probabilities))       \
+  X(fc_status, cross_entropy_backward,                                                                             \
+    (const fc_cross_entropy *t, const void *probabilities, const void *scales, double scale, void *dlogits))       \
   X(fc_status, max_pool2d, (const fc_pool2d *d, const void *x, void *y, int32_t *argmax))                          \
   X(fc_status, max_pool2d_backward,                                                                                \
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *dy, const int32_t *argmax, void *dx))             \
@@ -59,16 +57,11 @@
     (int64_t N, int64_t P, int64_t plane, int64_t C, const void *dy, const int32_t *argmax, void *dx))             \
   X(fc_status, avg_pool2d, (const fc_pool2d *d, int include_pad, const void *x, void *y))                          \
   X(fc_status, avg_pool2d_backward, (const fc_pool2d *d, int include_pad, const void *dy, void *dx))               \
-  X(fc_status, batch_norm,                                                                                             \
-    (int64_t rows, int64_t C, int64_t x_pitch, const void *x, const void *gamma, const void *beta, double epsilon,     \
-     const fc_epilogue *e, void *mean, void *variance, void *y))                                                       \
-  X(fc_status, batch_norm_apply,                                                                                       \
-    (int64_t rows, int64_t C, int64_t x_pitch, const void *x, const void *mean, const void *variance,                  \
-     const void *gamma, const void *beta, double epsilon, const fc_epilogue *e, void *y))                              \
-  X(fc_status, batch_norm_backward,                                                                                    \
-    (int64_t rows, int64_t C, int training, const void *dy, int64_t x_pitch, const void *x, const void *gamma,         \
-     const void *beta, const void *mean, const void *variance, double epsilon, const fc_epilogue *e, void *dx,         \
-     void *dgamma, void *dbeta))                                                                                       \
+  X(fc_status, batch_norm, (const fc_batch_norm *b, void *mean, void *variance, void *y))                          \
+  X(fc_status, batch_norm_apply, (const fc_batch_norm *b, const void *mean, const void *variance, void *y))        \
+  X(fc_status, batch_norm_backward,                                                                                \
+    (const fc_batch_norm *b, int training, const void *dy, const void *mean, const void *variance, void *dx,       \
+     void *dgamma, void *dbeta))                                                                                   \
   X(fc_status, lrn, (int64_t rows, int64_t C, const fc_lrn *d, const void *x, void *y))                            \
   X(fc_status, lrn_backward, (int64_t rows, int64_t C, const fc_lrn *d, const void *dy, const void *x, void *dx))  \
   X(fc_status, dropout, (int64_t n, const fc_dropout *d, const void *x, void *y))                                  \

@@ -31,6 +31,20 @@ cdef extern from "fastconv.h" nogil:
         int64_t a_row, a_col, b_row, b_col, c_row
         int accumulate
 
+    ctypedef struct fc_batch_norm:
+        int64_t rows, C, x_pitch
+        const void *x
+        const void *gamma
+        const void *beta
+        double epsilon
+        fc_epilogue e
+
+    ctypedef struct fc_cross_entropy:
+        int64_t rows, K
+        const int64_t *labels
+        const void *targets
+        double smoothing
+
     ctypedef struct fc_lrn:
         int64_t radius
         double bias, alpha, beta
@@ -76,10 +90,9 @@ cdef extern from "fastconv.h" nogil:
                                          void *) noexcept nogil
         fc_status (*prelu_backward)(int64_t, int64_t, const void *, const void *, const void *, void *,
                                     void *) noexcept nogil
-        fc_status (*cross_entropy)(int64_t, int64_t, const void *, const int64_t *, const void *, double, const void *,
-                                   void *, void *) noexcept nogil
-        fc_status (*cross_entropy_backward)(int64_t, int64_t, const void *, const int64_t *, const void *, double,
-                                            const void *, double, void *) noexcept nogil
+        fc_status (*cross_entropy)(const fc_cross_entropy *, const void *, const void *, void *, void *) noexcept nogil
+        fc_status (*cross_entropy_backward)(const fc_cross_entropy *, const void *, const void *, double,
+                                            void *) noexcept nogil
         fc_status (*max_pool2d)(const fc_pool2d *, const void *, void *, int32_t *) noexcept nogil
         fc_status (*max_pool2d_backward)(int64_t, int64_t, int64_t, int64_t, const void *, const int32_t *,
                                          void *) noexcept nogil
@@ -93,12 +106,9 @@ cdef extern from "fastconv.h" nogil:
                                            void *) noexcept nogil
         fc_status (*avg_pool2d)(const fc_pool2d *, int, const void *, void *) noexcept nogil
         fc_status (*avg_pool2d_backward)(const fc_pool2d *, int, const void *, void *) noexcept nogil
-        fc_status (*batch_norm)(int64_t, int64_t, int64_t, const void *, const void *, const void *, double,
-                                const fc_epilogue *, void *, void *, void *) noexcept nogil
-        fc_status (*batch_norm_apply)(int64_t, int64_t, int64_t, const void *, const void *, const void *, const void *,
-                                      const void *, double, const fc_epilogue *, void *) noexcept nogil
-        fc_status (*batch_norm_backward)(int64_t, int64_t, int, const void *, int64_t, const void *, const void *,
-                                         const void *, const void *, const void *, double, const fc_epilogue *, void *,
+        fc_status (*batch_norm)(const fc_batch_norm *, void *, void *, void *) noexcept nogil
+        fc_status (*batch_norm_apply)(const fc_batch_norm *, const void *, const void *, void *) noexcept nogil
+        fc_status (*batch_norm_backward)(const fc_batch_norm *, int, const void *, const void *, const void *, void *,
                                          void *, void *) noexcept nogil
         fc_status (*lrn)(int64_t, int64_t, const fc_lrn *, const void *, void *) noexcept nogil
         fc_status (*lrn_backward)(int64_t, int64_t, const fc_lrn *, const void *, const void *, void *) noexcept nogil

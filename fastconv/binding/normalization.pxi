@@ -1,21 +1,23 @@
 # Batch normalisation and local response normalisation. Arrays x are (rows, C) whatever their axes; those of batch
 # normalisation may be the first channels of a wider array.
 
+cdef fc_batch_norm batch_norm_of(cnp.ndarray x, int64_t C, gamma, beta, double epsilon, tuple activation):
+    cdef fc_batch_norm b
+    b.rows, b.C, b.x_pitch = cnp.PyArray_SIZE(x) // C, C, row_pitch(x)
+    b.x, b.gamma, b.beta = cnp.PyArray_DATA(x), pointer(gamma), pointer(beta)
+    b.epsilon, b.e = epsilon, epilogue_of(None, activation)
+    return b
+
+
 def batch_norm(
     cnp.ndarray x, gamma, beta, double epsilon, tuple activation, cnp.ndarray mean, cnp.ndarray variance, cnp.ndarray y
 ):
     """x (..., C), gamma and beta (C,) or None -> mean, variance (C,), y."""
     cdef const fc_kernels *kernels = table_of(x)
-    cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
-    cdef void *scale = pointer(gamma)
-    cdef void *shift = pointer(beta)
+    cdef fc_batch_norm b = batch_norm_of(x, cnp.PyArray_SIZE(mean), gamma, beta, epsilon, activation)
     cdef fc_status status
     with nogil:
-        status = kernels.batch_norm(
-            rows, C, pitch, cnp.PyArray_DATA(x), scale, shift, epsilon, &e, cnp.PyArray_DATA(mean),
-            cnp.PyArray_DATA(variance), cnp.PyArray_DATA(y),
-        )
+        status = kernels.batch_norm(&b, cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), cnp.PyArray_DATA(y))
     check(status)
 
 
@@ -24,15 +26,11 @@ def batch_norm_apply(
 ):
     """x (..., C); the others (C,), gamma and beta or None -> y."""
     cdef const fc_kernels *kernels = table_of(x)
-    cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
-    cdef void *scale = pointer(gamma)
-    cdef void *shift = pointer(beta)
+    cdef fc_batch_norm b = batch_norm_of(x, cnp.PyArray_SIZE(mean), gamma, beta, epsilon, activation)
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_apply(
-            rows, C, pitch, cnp.PyArray_DATA(x), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), scale, shift,
-            epsilon, &e, cnp.PyArray_DATA(y),
+            &b, cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), cnp.PyArray_DATA(y)
         )
     check(status)
 
@@ -43,17 +41,14 @@ def batch_norm_backward(
 ):
     """dy, x (..., C) -> dx and, unless they are None, dgamma and dbeta (C,)."""
     cdef const fc_kernels *kernels = table_of(x)
-    cdef fc_epilogue e = epilogue_of(None, activation)
-    cdef int64_t C = cnp.PyArray_SIZE(mean), rows = cnp.PyArray_SIZE(x) // C, pitch = row_pitch(x)
-    cdef void *scale = pointer(gamma)
-    cdef void *shift = pointer(beta)
+    cdef fc_batch_norm b = batch_norm_of(x, cnp.PyArray_SIZE(mean), gamma, beta, epsilon, activation)
     cdef void *to_gamma = pointer(dgamma)
     cdef void *to_beta = pointer(dbeta)
     cdef fc_status status
     with nogil:
         status = kernels.batch_norm_backward(
-            rows, C, training, cnp.PyArray_DATA(dy), pitch, cnp.PyArray_DATA(x), scale, shift,
-            cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance), epsilon, &e, cnp.PyArray_DATA(dx), to_gamma, to_beta,
+            &b, training, cnp.PyArray_DATA(dy), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(variance),
+            cnp.PyArray_DATA(dx), to_gamma, to_beta,
         )
     check(status)
 

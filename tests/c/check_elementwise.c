@@ -131,10 +131,9 @@ static void check_cross_entropy(void) {
     loss[r] = -log(p[r * C + labels[r]]);
     for (int64_t k = 0; k < C; k++) dx[r * C + k] = 0.5 * (p[r * C + k] - (k == labels[r]));
   }
-  expect_ok("cross_entropy",
-            K->cross_entropy(rows, C, logits.data, labels, NULL, 0, NULL, losses.data, probabilities.data));
-  expect_ok("cross_entropy_backward",
-            K->cross_entropy_backward(rows, C, probabilities.data, labels, NULL, 0, NULL, 0.5, dlogits.data));
+  fc_cross_entropy t = {rows, C, labels, NULL, 0};
+  expect_ok("cross_entropy", K->cross_entropy(&t, logits.data, NULL, losses.data, probabilities.data));
+  expect_ok("cross_entropy_backward", K->cross_entropy_backward(&t, probabilities.data, NULL, 0.5, dlogits.data));
   expect("cross_entropy", losses, loss, tolerance()), expect("softmax", probabilities, p, tolerance());
   expect("cross_entropy_backward", dlogits, dx, tolerance());
   discard(logits);
@@ -161,12 +160,10 @@ static void check_batch_norm(int64_t rows, int64_t C) {
     in[i] = get(gamma, i % C) * inverse * (get(dy, i) - (db[i % C] + normalised * dg[i % C]) / (double)rows);
     if (out[i] == 0) set(dy, i, 5);
   }
-  fc_epilogue relu = {NULL, FC_RELU, 0, NULL};
-  expect_ok("batch_norm",
-            K->batch_norm(rows, C, C, x.data, gamma.data, beta.data, epsilon, &relu, mean.data, variance.data, y.data));
+  fc_batch_norm b = {rows, C, C, x.data, gamma.data, beta.data, epsilon, {NULL, FC_RELU, 0, NULL}};
+  expect_ok("batch_norm", K->batch_norm(&b, mean.data, variance.data, y.data));
   expect_ok("batch_norm_backward",
-            K->batch_norm_backward(rows, C, 1, dy.data, C, x.data, gamma.data, beta.data, mean.data, variance.data,
-                                   epsilon, &relu, dx.data, dgamma.data, dbeta.data));
+            K->batch_norm_backward(&b, 1, dy.data, mean.data, variance.data, dx.data, dgamma.data, dbeta.data));
   expect("batch_norm", y, out, tolerance()), expect("batch_norm dx", dx, in, 2 * tolerance());
   expect("batch_norm dgamma", dgamma, dg, tolerance()), expect("batch_norm dbeta", dbeta, db, tolerance());
   expect("batch_norm variance", variance, v, tolerance()), expect("batch_norm mean", mean, m, tolerance());

@@ -63,9 +63,10 @@ typedef struct {
   real keep, share; /* 1 - s and s / K */
 } target;
 
-FC_INLINE target target_of(int64_t r, int64_t K, const int64_t *labels, const real *rows, double smoothing) {
-  return (target){labels ? labels[r] : -1, labels ? NULL : rows + r * K, (real)(1 - smoothing),
-                  (real)(smoothing / (double)K)};
+FC_INLINE target target_of(const fc_cross_entropy *t, int64_t r) {
+  const real *rows = t->targets;
+  return (target){t->labels ? t->labels[r] : -1, t->labels ? NULL : rows + r * t->K, (real)(1 - t->smoothing),
+                  (real)(t->smoothing / (double)t->K)};
 }
 
 FC_INLINE real target_value(const target *t, int64_t k) {
@@ -73,26 +74,26 @@ FC_INLINE real target_value(const target *t, int64_t k) {
   return t->share == 0 && t->keep == 1 ? value : value * t->keep + t->share;
 }
 
-static int bad_labels(int64_t rows, int64_t K, const int64_t *labels) {
-  for (int64_t r = 0; labels && r < rows; r++)
-    if (labels[r] < 0 || labels[r] >= K) return 1;
+static int bad_labels(const fc_cross_entropy *t) {
+  for (int64_t r = 0; t->labels && r < t->rows; r++)
+    if (t->labels[r] < 0 || t->labels[r] >= t->K) return 1;
   return 0;
 }
 
-/* logits (rows, K), labels (rows) or targets (rows, K), weights (rows) or NULL -> losses (rows), probabilities (rows,
- * K) */
-fc_status FC(cross_entropy)(int64_t rows, int64_t K, const void *logits_, const int64_t *labels, const void *targets,
-                            double smoothing, const void *weights_, void *losses_, void *probabilities_) {
+/* logits (rows, K), weights (rows) or NULL -> losses (rows), probabilities (rows, K) */
+fc_status FC(cross_entropy)(const fc_cross_entropy *against, const void *logits_, const void *weights_, void *losses_,
+                            void *probabilities_) {
   const real *logits = logits_, *weights = weights_;
   real *losses = losses_, *probabilities = probabilities_;
-  if (bad_labels(rows, K, labels)) return FC_BAD_INDEX;
+  const int64_t rows = against->rows, K = against->K;
+  if (bad_labels(against)) return FC_BAD_INDEX;
 #pragma omp parallel for num_threads(fc_threads_for(8 * rows * K)) schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     const real *x = logits + r * K;
     real top, log_sum, loss = 0;
     FC(softmax_row)(K, x, probabilities + r * K, &top, &log_sum);
-    target t = target_of(r, K, labels, targets, smoothing);
-    if (labels && smoothing == 0)
+    target t = target_of(against, r);
+    if (against->labels && against->smoothing == 0)
       loss = log_sum - (x[t.label] - top);
     else
       for (int64_t k = 0; k < K; k++) {
@@ -105,21 +106,21 @@ fc_status FC(cross_entropy)(int64_t rows, int64_t K, const void *logits_, const 
 }
 
 /* dlogits (rows, K) = scale * (probabilities * sum(t) - t); scales (rows), or NULL: `scale` for all */
-fc_status FC(cross_entropy_backward)(int64_t rows, int64_t K, const void *probabilities_, const int64_t *labels,
-                                     const void *targets, double smoothing, const void *scales_, double scale,
-                                     void *dlogits_) {
+fc_status FC(cross_entropy_backward)(const fc_cross_entropy *against, const void *probabilities_, const void *scales_,
+                                     double scale, void *dlogits_) {
   const real *probabilities = probabilities_, *scales = scales_;
   real *dlogits = dlogits_;
-  if (bad_labels(rows, K, labels)) return FC_BAD_INDEX;
+  const int64_t rows = against->rows, K = against->K;
+  if (bad_labels(against)) return FC_BAD_INDEX;
 #pragma omp parallel for num_threads(fc_threads_for(rows *K)) schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     const real *p = probabilities + r * K;
     real *dx = dlogits + r * K, factor = scales ? scales[r] : (real)scale, total = 0;
-    target t = target_of(r, K, labels, targets, smoothing);
+    target t = target_of(against, r);
     if (t.row)
       for (int64_t k = 0; k < K; k++) total += target_value(&t, k);
     else
-      total = t.keep + (real)smoothing;
+      total = t.keep + (real)against->smoothing;
     for (int64_t k = 0; k < K; k++) dx[k] = factor * (p[k] * total - target_value(&t, k));
   }
   return FC_OK;

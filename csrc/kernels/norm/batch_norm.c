@@ -26,13 +26,7 @@ FC_INLINE void strip_moments(int64_t rows, int64_t pitch, int nv, int64_t n, con
 
 /* rows >= 1 of width values */
 static void moments(int64_t rows, int64_t width, int64_t pitch, const real *x, real *m, int64_t plane) {
-  int64_t j = 0;
-  for (; j + STRIP * VL <= width; j += STRIP * VL) strip_moments(rows, pitch, STRIP, VL, x + j, m + j, plane);
-  if (j + STRIP / 2 * VL <= width) {
-    strip_moments(rows, pitch, STRIP / 2, VL, x + j, m + j, plane);
-    j += STRIP / 2 * VL;
-  }
-  for (; j < width; j += VL) strip_moments(rows, pitch, 1, min_i64(VL, width - j), x + j, m + j, plane);
+  FOR_STRIPS(width, strip_moments(rows, pitch, nv, n, x + j, m + j, plane));
 }
 
 /* A chunk of wide rows, the last of which may be short. */
@@ -85,9 +79,10 @@ static void combine(const columns *k, const real *m, int64_t c, int64_t lanes, r
   store_statistics(lanes, count, means, squares, mean + c, variance + c);
 }
 
-static fc_status statistics(int64_t rows, int64_t C, int64_t x_pitch, const real *x, real *mean, real *variance) {
-  columns k = columns_of(rows, C, x_pitch);
-  int64_t pitch = x_pitch == C ? k.width : x_pitch; /* of wide rows */
+static fc_status statistics(const fc_batch_norm *b, real *mean, real *variance) {
+  const real *x = b->x;
+  columns k = columns_of(b->rows, b->C, b->x_pitch);
+  int64_t pitch = wide_pitch(b, &k);
   real *m = fc_alloc((size_t)(3 * k.chunks * k.width) * sizeof(real));
   if (!m) return FC_NO_MEMORY;
   int threads = fc_threads_for(k.size);
@@ -96,68 +91,42 @@ static fc_status statistics(int64_t rows, int64_t C, int64_t x_pitch, const real
     for (int64_t i = share_start(&k, part, threads); i < share_start(&k, part + 1, threads); i++)
       chunk_moments(k.width, pitch, chunk_size(&k, i), x + chunk_start(&k, i, pitch), m + 3 * i * k.width);
 #pragma omp parallel for num_threads(fc_threads_for(4 * k.chunks * k.width)) schedule(static)
-  for (int64_t c = 0; c < C; c += SHARE) combine(&k, m, c, min_i64(SHARE, C - c), mean, variance);
+  for (int64_t c = 0; c < k.C; c += SHARE) combine(&k, m, c, min_i64(SHARE, k.C - c), mean, variance);
   fc_free(m);
   return FC_OK;
 }
 
-FC_INLINE void strip_apply(fc_activation_kind kind, vec parameter, int64_t rows, int64_t x_pitch, int64_t y_pitch,
-                           int nv, int64_t n, const real *x, const real *numbers, int64_t plane, int past, real *y) {
+FC_INLINE void strip_apply(fc_activation_kind kind, const wide_rows *w, int64_t j, const int nv, const int64_t n) {
+  const vec parameter = splat(w->parameter);
   vec mean[STRIP], scale[STRIP], shift[STRIP];
-  load_strip(numbers + MEAN * plane, nv, n, mean);
-  load_strip(numbers + SCALE * plane, nv, n, scale);
-  load_strip(numbers + SHIFT * plane, nv, n, shift);
+  load_strip(w->numbers + MEAN * w->width + j, nv, n, mean);
+  load_strip(w->numbers + SCALE * w->width + j, nv, n, scale);
+  load_strip(w->numbers + SHIFT * w->width + j, nv, n, shift);
+  const real *x = w->x + j;
+  real *y = w->to + j;
+  const int64_t rows = w->rows, width = w->width, x_pitch = w->x_pitch;
+  const int past = w->past;
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec z = normalised(load_n(x + r * x_pitch + v * VL, n), mean[v], scale[v], shift[v]);
-      put(y + r * y_pitch + v * VL, rectify(kind, z, parameter), n, past);
+      put(y + r * width + v * VL, rectify(kind, z, parameter), n, past);
     }
 }
 
-FC_INLINE void apply_as(fc_activation_kind kind, real parameter, int64_t rows, int64_t width, int64_t pitch,
-                        const real *x, const real *numbers, int64_t plane, int past, real *y) {
-  vec p = splat(parameter);
-  int64_t j = 0;
-  for (; j + STRIP * VL <= width; j += STRIP * VL)
-    strip_apply(kind, p, rows, pitch, width, STRIP, VL, x + j, numbers + j, plane, past, y + j);
-  if (j + STRIP / 2 * VL <= width) {
-    strip_apply(kind, p, rows, pitch, width, STRIP / 2, VL, x + j, numbers + j, plane, past, y + j);
-    j += STRIP / 2 * VL;
-  }
-  for (; j < width; j += VL)
-    strip_apply(kind, p, rows, pitch, width, 1, min_i64(VL, width - j), x + j, numbers + j, plane, past, y + j);
-}
-
 /* y = activation(...) for a rectifier's kind, else the values before it */
-static void apply(const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, const real *x, const real *numbers,
-                  int64_t plane, int past, real *y) {
-  real parameter = (real)e->parameter;
-  switch (e->kind) {
-    case FC_RELU:
-      apply_as(FC_RELU, parameter, rows, width, pitch, x, numbers, plane, past, y);
-      break;
-    case FC_RELU6:
-      apply_as(FC_RELU6, parameter, rows, width, pitch, x, numbers, plane, past, y);
-      break;
-    case FC_LEAKY_RELU:
-      apply_as(FC_LEAKY_RELU, parameter, rows, width, pitch, x, numbers, plane, past, y);
-      break;
-    default:
-      apply_as(FC_LINEAR, parameter, rows, width, pitch, x, numbers, plane, past, y);
-  }
-}
+static void apply(fc_activation_kind of,
+                  const wide_rows *w){FOR_RECTIFIER(of, FOR_STRIPS(w -> cols, strip_apply(kind, w, j, nv, n)))}
 
-/* y (rows, C) = activation((x - mean) / sqrt(variance + epsilon) * gamma + beta); gamma, beta (C) or NULL */
-fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, int64_t x_pitch, const void *x_, const void *mean,
-                               const void *variance, const void *gamma, const void *beta, double epsilon,
-                               const fc_epilogue *e, void *y_) {
-  const real *x = x_;
+/* x (rows, C) -> y (rows, C) */
+fc_status FC(batch_norm_apply)(const fc_batch_norm *b, const void *mean, const void *variance, void *y_) {
+  const real *x = b->x;
   real *y = y_;
-  columns k = columns_of(rows, C, x_pitch);
-  int64_t pitch = x_pitch == C ? k.width : x_pitch; /* of wide rows */
+  const fc_epilogue *e = &b->e;
+  columns k = columns_of(b->rows, b->C, b->x_pitch);
+  int64_t pitch = wide_pitch(b, &k);
   real *numbers = fc_alloc((size_t)(3 * k.width) * sizeof(real));
   if (!numbers) return FC_NO_MEMORY;
-  affine(C, mean, variance, gamma, beta, epsilon, numbers, k.width);
+  affine(b, mean, variance, numbers, k.width);
   for (int which = MEAN; which <= SHIFT; which++) repeat_columns(&k, numbers + which * k.width);
   int64_t block = max_i64(1, BLOCK / k.width) * k.width;
   int threads = fc_threads_for(k.size), past = rectifies(e->kind) && k.width % VL == 0 && goes_past(y, k.size);
@@ -165,11 +134,13 @@ fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, int64_t x_pitch, const v
   for (int part = 0; part < threads; part++) {
     for (int64_t i = share_start(&k, part + 1, threads) - 1; i >= share_start(&k, part, threads); i--)
       for (int64_t first = i * k.chunk; first < i * k.chunk + chunk_size(&k, i); first += block) {
-        int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first), whole = size / k.width * k.width;
-        const real *from = x + first / k.width * pitch;
-        apply(e, size / k.width, k.width, pitch, from, numbers, k.width, past, y + first);
-        apply(e, 1, size - whole, pitch, from + whole / k.width * pitch, numbers, k.width, past, y + first + whole);
-        if (!rectifies(e->kind)) FC(activate_rows)(e, size / C, C, C, y + first, y + first);
+        int64_t size = min_i64(block, i * k.chunk + chunk_size(&k, i) - first), whole = size / k.width;
+        wide_rows w = {.rows = whole, .cols = k.width, .width = k.width, .x_pitch = pitch, .numbers = numbers};
+        w.x = x + first / k.width * pitch, w.to = y + first, w.past = past, w.parameter = (real)e->parameter;
+        apply(e->kind, &w);
+        w.rows = 1, w.cols = size % k.width, w.x += whole * pitch, w.to += whole * k.width; /* the last may be short */
+        apply(e->kind, &w);
+        if (!rectifies(e->kind)) FC(activate_rows)(e, size / k.C, k.C, k.C, y + first, y + first);
       }
     stream_fence();
   }
@@ -178,15 +149,12 @@ fc_status FC(batch_norm_apply)(int64_t rows, int64_t C, int64_t x_pitch, const v
 }
 
 /* The same by the batch's own statistics: mean, variance (C): biased; 0 and 0 for no rows */
-fc_status FC(batch_norm)(int64_t rows, int64_t C, int64_t x_pitch, const void *x, const void *gamma, const void *beta,
-                         double epsilon, const fc_epilogue *e, void *mean_, void *variance_, void *y) {
-  real *mean = mean_, *variance = variance_;
-  if (rows == 0) {
-    memset(mean, 0, (size_t)C * sizeof(real));
-    memset(variance, 0, (size_t)C * sizeof(real));
+fc_status FC(batch_norm)(const fc_batch_norm *b, void *mean, void *variance, void *y) {
+  if (b->rows == 0) {
+    memset(mean, 0, (size_t)b->C * sizeof(real));
+    memset(variance, 0, (size_t)b->C * sizeof(real));
     return FC_OK;
   }
-  fc_status status = statistics(rows, C, x_pitch, x, mean, variance);
-  return status == FC_OK ? FC(batch_norm_apply)(rows, C, x_pitch, x, mean, variance, gamma, beta, epsilon, e, y)
-                         : status;
+  fc_status status = statistics(b, mean, variance);
+  return status == FC_OK ? FC(batch_norm_apply)(b, mean, variance, y) : status;
 }

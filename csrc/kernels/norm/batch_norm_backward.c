@@ -11,137 +11,95 @@ FC_INLINE vec through(fc_activation_kind kind, vec parameter, vec dy, vec x, vec
   return rectify_gradient(kind, dy, rectify(kind, normalised(x, mean, scale, shift), parameter), parameter);
 }
 
-/* sums (2, plane) += dz and dz * (x - mean) of the rows */
-FC_INLINE void strip_sums(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int64_t x_pitch, int nv,
-                          int64_t n, const real *dy, const real *x, const real *numbers, int64_t plane, real *sums) {
+/* sums (2, width) += dz and dz * (x - mean) of the rows */
+FC_INLINE void strip_sums(fc_activation_kind kind, const wide_rows *w, int64_t j, const int nv, const int64_t n) {
+  const vec parameter = splat(w->parameter);
+  const int64_t width = w->width, x_pitch = w->x_pitch, rows = w->rows;
+  const real *dy = w->dy + j, *x = w->x + j, *numbers = w->numbers + j;
+  real *sums = w->to + j;
   vec mean[STRIP], scale[STRIP], shift[STRIP], sum[STRIP], product[STRIP];
   load_strip(sums, nv, n, sum);
-  load_strip(sums + plane, nv, n, product);
-  load_strip(numbers + MEAN * plane, nv, n, mean);
-  load_strip(numbers + SCALE * plane, nv, n, scale);
-  load_strip(numbers + SHIFT * plane, nv, n, shift);
+  load_strip(sums + width, nv, n, product);
+  load_strip(numbers + MEAN * width, nv, n, mean);
+  load_strip(numbers + SCALE * width, nv, n, scale);
+  load_strip(numbers + SHIFT * width, nv, n, shift);
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec in = load_n(x + r * x_pitch + v * VL, n);
-      vec dz = through(kind, parameter, load_n(dy + r * pitch + v * VL, n), in, mean[v], scale[v], shift[v]);
+      vec dz = through(kind, parameter, load_n(dy + r * width + v * VL, n), in, mean[v], scale[v], shift[v]);
       sum[v] += dz;
       product[v] += dz * (in - mean[v]);
     }
   for (int v = 0; v < nv; v++) {
     store_n(sums + v * VL, sum[v], n);
-    store_n(sums + plane + v * VL, product[v], n);
+    store_n(sums + width + v * VL, product[v], n);
   }
 }
 
-FC_INLINE void strip_dx(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int64_t x_pitch, int nv,
-                        int64_t n, const real *dy, const real *x, const real *numbers, int64_t plane, int past,
-                        real *dx) {
+FC_INLINE void strip_dx(fc_activation_kind kind, const wide_rows *w, int64_t j, const int nv, const int64_t n) {
+  const vec parameter = splat(w->parameter);
+  const int64_t width = w->width, x_pitch = w->x_pitch, rows = w->rows;
+  const int past = w->past;
+  const real *dy = w->dy + j, *x = w->x + j, *numbers = w->numbers + j;
+  real *dx = w->to + j;
   vec mean[STRIP], scale[STRIP], shift[STRIP], offset[STRIP], slope[STRIP];
-  load_strip(numbers + MEAN * plane, nv, n, mean);
-  load_strip(numbers + SCALE * plane, nv, n, scale);
-  load_strip(numbers + SHIFT * plane, nv, n, shift);
-  load_strip(numbers + OFFSET * plane, nv, n, offset);
-  load_strip(numbers + SLOPE * plane, nv, n, slope);
+  load_strip(numbers + MEAN * width, nv, n, mean);
+  load_strip(numbers + SCALE * width, nv, n, scale);
+  load_strip(numbers + SHIFT * width, nv, n, shift);
+  load_strip(numbers + OFFSET * width, nv, n, offset);
+  load_strip(numbers + SLOPE * width, nv, n, slope);
   for (int64_t r = 0; r < rows; r++)
     for (int v = 0; v < nv; v++) {
       vec in = load_n(x + r * x_pitch + v * VL, n);
-      vec dz = through(kind, parameter, load_n(dy + r * pitch + v * VL, n), in, mean[v], scale[v], shift[v]);
-      put(dx + r * pitch + v * VL, (dz + offset[v]) * scale[v] + (in - mean[v]) * slope[v], n, past);
+      vec dz = through(kind, parameter, load_n(dy + r * width + v * VL, n), in, mean[v], scale[v], shift[v]);
+      put(dx + r * width + v * VL, (dz + offset[v]) * scale[v] + (in - mean[v]) * slope[v], n, past);
     }
 }
 
 /* Where mean and variance are constants: dx = dz * scale, and x is read for the activation alone. */
-FC_INLINE void strip_scale(fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int64_t x_pitch, int nv,
-                           int64_t n, const real *dy, const real *x, const real *numbers, int64_t plane, int past,
-                           real *dx) {
-  for (int v = 0; v < nv; v++) {
-    vec mean = load_n(numbers + MEAN * plane + v * VL, n), scale = load_n(numbers + SCALE * plane + v * VL, n);
-    vec shift = load_n(numbers + SHIFT * plane + v * VL, n);
+FC_INLINE void strip_scale(fc_activation_kind kind, const wide_rows *w, int64_t j, const int nv, const int64_t n) {
+  const vec parameter = splat(w->parameter);
+  const int64_t width = w->width, x_pitch = w->x_pitch, rows = w->rows;
+  const int past = w->past;
+  for (int v = 0; v < nv; v++, j += VL) {
+    const real *dy = w->dy + j, *x = w->x + j, *numbers = w->numbers + j;
+    real *dx = w->to + j;
+    vec mean = load_n(numbers + MEAN * width, n), scale = load_n(numbers + SCALE * width, n);
+    vec shift = load_n(numbers + SHIFT * width, n);
     for (int64_t r = 0; r < rows; r++) {
-      vec in = kind == FC_LINEAR ? (vec){0} : load_n(x + r * x_pitch + v * VL, n);
-      vec dz = through(kind, parameter, load_n(dy + r * pitch + v * VL, n), in, mean, scale, shift);
-      put(dx + r * pitch + v * VL, dz * scale, n, past);
+      vec in = kind == FC_LINEAR ? (vec){0} : load_n(x + r * x_pitch, n);
+      vec dz = through(kind, parameter, load_n(dy + r * width, n), in, mean, scale, shift);
+      put(dx + r * width, dz * scale, n, past);
     }
   }
 }
 
-typedef enum { SUMS, DX, SCALED } pass;
-
-FC_INLINE void strip(pass which, fc_activation_kind kind, vec parameter, int64_t rows, int64_t pitch, int64_t x_pitch,
-                     int nv, int64_t n, const real *dy, const real *x, const real *numbers, int64_t plane, int past,
-                     real *to) {
-  if (which == SUMS)
-    strip_sums(kind, parameter, rows, pitch, x_pitch, nv, n, dy, x, numbers, plane, to);
-  else if (which == DX)
-    strip_dx(kind, parameter, rows, pitch, x_pitch, nv, n, dy, x, numbers, plane, past, to);
-  else
-    strip_scale(kind, parameter, rows, pitch, x_pitch, nv, n, dy, x, numbers, plane, past, to);
+static FC_NOINLINE void make_sums(fc_activation_kind of, const wide_rows *w) {
+  FOR_RECTIFIER(of, FOR_STRIPS(w->cols, strip_sums(kind, w, j, nv, n)))
 }
 
-FC_INLINE void run_as(pass which, fc_activation_kind kind, real parameter, int64_t rows, int64_t width, int64_t pitch,
-                      int64_t x_pitch, const real *dy, const real *x, const real *numbers, int64_t plane, int past,
-                      real *to) {
-  vec p = splat(parameter);
-  int64_t j = 0;
-  for (; j + STRIP * VL <= width; j += STRIP * VL)
-    strip(which, kind, p, rows, pitch, x_pitch, STRIP, VL, dy + j, x + j, numbers + j, plane, past, to + j);
-  if (j + STRIP / 2 * VL <= width) {
-    strip(which, kind, p, rows, pitch, x_pitch, STRIP / 2, VL, dy + j, x + j, numbers + j, plane, past, to + j);
-    j += STRIP / 2 * VL;
-  }
-  for (; j < width; j += VL)
-    strip(which, kind, p, rows, pitch, x_pitch, 1, min_i64(VL, width - j), dy + j, x + j, numbers + j, plane, past,
-          to + j);
+static FC_NOINLINE void make_dx(fc_activation_kind of, const wide_rows *w) {
+  FOR_RECTIFIER(of, FOR_STRIPS(w->cols, strip_dx(kind, w, j, nv, n)))
 }
 
-FC_INLINE void run(pass which, const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, int64_t x_pitch,
-                   const real *dy, const real *x, const real *numbers, int64_t plane, int past, real *to) {
-  real parameter = (real)e->parameter;
-  switch (e->kind) {
-    case FC_RELU:
-      run_as(which, FC_RELU, parameter, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, to);
-      break;
-    case FC_RELU6:
-      run_as(which, FC_RELU6, parameter, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, to);
-      break;
-    case FC_LEAKY_RELU:
-      run_as(which, FC_LEAKY_RELU, parameter, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, to);
-      break;
-    default:
-      run_as(which, FC_LINEAR, parameter, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, to);
-  }
-}
-
-static FC_NOINLINE void make_sums(const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch, int64_t x_pitch,
-                                  const real *dy, const real *x, const real *numbers, int64_t plane, real *sums) {
-  run(SUMS, e, rows, width, pitch, x_pitch, dy, x, numbers, plane, 0, sums);
-}
-
-static FC_NOINLINE void make_dx(int training, const fc_epilogue *e, int64_t rows, int64_t width, int64_t pitch,
-                                int64_t x_pitch, const real *dy, const real *x, const real *numbers, int64_t plane,
-                                int past, real *dx) {
-  if (training)
-    run(DX, e, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, dx);
-  else
-    run(SCALED, e, rows, width, pitch, x_pitch, dy, x, numbers, plane, past, dx);
+static FC_NOINLINE void scale_dy(fc_activation_kind of, const wide_rows *w) {
+  FOR_RECTIFIER(of, FOR_STRIPS(w->cols, strip_scale(kind, w, j, nv, n)))
 }
 
 /* Everything that a call is about. */
 typedef struct {
-  int64_t rows, C, x_pitch;
+  const fc_batch_norm *b;
   int training; /* mean and variance depend on x */
-  const fc_epilogue *e;
-  const real *dy, *x, *mean, *variance, *gamma, *beta;
-  double epsilon;
+  const real *dy, *mean, *variance;
   real *dx, *dgamma, *dbeta; /* the last two may be NULL */
 } task;
 
 /* Sums of `lanes` channels from c on become their gradients, and the numbers that dx wants. */
-static void finish(const task *t, int64_t c, int64_t lanes, const double *sums, const double *products, real *numbers,
-                   int64_t plane) {
-  double rows = (double)max_i64(t->rows, 1);
+static void use_sums(const task *t, int64_t c, int64_t lanes, const double *sums, const double *products, real *numbers,
+                     int64_t plane) {
+  double rows = (double)max_i64(t->b->rows, 1);
   for (int64_t j = 0; j < lanes; j++) {
-    double inverse = 1 / sqrt((double)t->variance[c + j] + t->epsilon);
+    double inverse = 1 / sqrt((double)t->variance[c + j] + t->b->epsilon);
     if (t->dbeta) t->dbeta[c + j] = (real)sums[j];
     if (t->dgamma) t->dgamma[c + j] = (real)(products[j] * inverse);
     numbers[OFFSET * plane + j] = (real)(-sums[j] / rows);
@@ -149,39 +107,48 @@ static void finish(const task *t, int64_t c, int64_t lanes, const double *sums, 
   }
 }
 
-/* Elements from one wide row of x to the next. */
-static int64_t pitch_of(const task *t, const columns *k) { return t->x_pitch == t->C ? k->width : t->x_pitch; }
+/* The whole rows of a chunk. */
+static wide_rows rows_of_chunk(const task *t, const columns *k, int64_t i, const real *numbers) {
+  int64_t pitch = wide_pitch(t->b, k);
+  wide_rows w = {.rows = chunk_size(k, i) / k->width, .cols = k->width, .width = k->width, .x_pitch = pitch};
+  w.dy = t->dy + i * k->chunk, w.x = (const real *)t->b->x + chunk_start(k, i, pitch), w.numbers = numbers;
+  w.parameter = (real)t->b->e.parameter;
+  return w;
+}
 
-/* A chunk of wide rows, the last of which may be short. */
+/* What comes after them: one row, which is short. */
+static void go_to_rest(wide_rows *w, int64_t size) {
+  w->dy += w->rows * w->width, w->x += w->rows * w->x_pitch;
+  w->cols = size % w->width, w->rows = 1;
+}
+
 static void chunk_sums(const task *t, const columns *k, int64_t i, const real *numbers, real *sums) {
-  int64_t at = i * k->chunk, rows = chunk_size(k, i) / k->width, rest = chunk_size(k, i) % k->width;
-  int64_t pitch = pitch_of(t, k);
-  const real *x = t->x + chunk_start(k, i, pitch);
+  wide_rows w = rows_of_chunk(t, k, i, numbers);
   memset(sums, 0, (size_t)(2 * k->width) * sizeof(real));
-  make_sums(t->e, rows, k->width, k->width, pitch, t->dy + at, x, numbers, k->width, sums);
-  at += rows * k->width;
-  make_sums(t->e, 1, rest, k->width, pitch, t->dy + at, x + rows * pitch, numbers, k->width, sums);
+  w.to = sums;
+  make_sums(t->b->e.kind, &w);
+  go_to_rest(&w, chunk_size(k, i));
+  make_sums(t->b->e.kind, &w);
 }
 
 static void chunk_dx(const task *t, const columns *k, int64_t i, const real *numbers) {
-  int64_t at = i * k->chunk, rows = chunk_size(k, i) / k->width, rest = chunk_size(k, i) % k->width;
-  int64_t pitch = pitch_of(t, k);
-  const real *x = t->x + chunk_start(k, i, pitch);
-  int past = k->width % VL == 0 && goes_past(t->dx, k->size);
-  make_dx(t->training, t->e, rows, k->width, k->width, pitch, t->dy + at, x, numbers, k->width, past, t->dx + at);
-  at += rows * k->width;
-  make_dx(t->training, t->e, 1, rest, k->width, pitch, t->dy + at, x + rows * pitch, numbers, k->width, past,
-          t->dx + at);
+  wide_rows w = rows_of_chunk(t, k, i, numbers);
+  w.past = k->width % VL == 0 && goes_past(t->dx, k->size);
+  w.to = t->dx + i * k->chunk;
+  (t->training ? make_dx : scale_dy)(t->b->e.kind, &w);
+  w.to += w.rows * w.width;
+  go_to_rest(&w, chunk_size(k, i));
+  (t->training ? make_dx : scale_dy)(t->b->e.kind, &w);
 }
 
 /* Chunks of whole rows: first all sums, then dx, backwards. */
 static fc_status by_rows(const task *t) {
-  columns k = columns_of(t->rows, t->C, t->x_pitch);
+  columns k = columns_of(t->b->rows, t->b->C, t->b->x_pitch);
   int wanted = t->training || t->dgamma || t->dbeta;
   real *numbers = fc_alloc((size_t)((NUMBERS + (wanted ? 2 * k.chunks : 0)) * k.width) * sizeof(real));
   if (!numbers) return FC_NO_MEMORY;
   real *sums = numbers + NUMBERS * k.width;
-  affine(t->C, t->mean, t->variance, t->gamma, t->beta, t->epsilon, numbers, k.width);
+  affine(t->b, t->mean, t->variance, numbers, k.width);
   for (int which = MEAN; which <= SHIFT; which++) repeat_columns(&k, numbers + which * k.width);
   int threads = fc_threads_for(k.size);
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -189,15 +156,15 @@ static fc_status by_rows(const task *t) {
     for (int64_t i = share_start(&k, part, threads); wanted && i < share_start(&k, part + 1, threads); i++)
       chunk_sums(t, &k, i, numbers, sums + 2 * i * k.width);
 #pragma omp parallel for num_threads(fc_threads_for(2 * k.chunks * k.width)) schedule(static)
-  for (int64_t c = 0; c < t->C; c += SHARE) {
+  for (int64_t c = 0; c < k.C; c += SHARE) {
     double sum[SHARE] = {0}, product[SHARE] = {0};
-    int64_t lanes = min_i64(SHARE, t->C - c);
+    int64_t lanes = min_i64(SHARE, k.C - c);
     for (int64_t i = 0; wanted && i < k.chunks; i++)
       for (int64_t j = c; j < k.width; j += k.C) {
         const real *part = sums + 2 * i * k.width + j;
         for (int64_t l = 0; l < lanes; l++) sum[l] += part[l], product[l] += part[k.width + l];
       }
-    finish(t, c, lanes, sum, product, numbers + c, k.width);
+    use_sums(t, c, lanes, sum, product, numbers + c, k.width);
   }
   for (int which = OFFSET; which <= SLOPE; which++) repeat_columns(&k, numbers + which * k.width);
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -210,15 +177,14 @@ static fc_status by_rows(const task *t) {
   return FC_OK;
 }
 
-/* dy, x (rows, C) -> dx (rows, C), dgamma, dbeta (C) or NULL; e: FC_LINEAR or a rectifier. training: mean and variance
- * (C) depend on x. */
-fc_status FC(batch_norm_backward)(int64_t rows, int64_t C, int training, const void *dy, int64_t x_pitch, const void *x,
-                                  const void *gamma, const void *beta, const void *mean, const void *variance,
-                                  double epsilon, const fc_epilogue *e, void *dx, void *dgamma, void *dbeta) {
-  task t = {rows, C, x_pitch, training, e, dy, x, mean, variance, gamma, beta, epsilon, dx, dgamma, dbeta};
-  if (rows == 0) {
-    if (dgamma) memset(dgamma, 0, (size_t)C * sizeof(real));
-    if (dbeta) memset(dbeta, 0, (size_t)C * sizeof(real));
+/* dy, x (rows, C) -> dx (rows, C), dgamma, dbeta (C) or NULL; the activation is FC_LINEAR or a rectifier. training:
+ * mean and variance (C) depend on x. */
+fc_status FC(batch_norm_backward)(const fc_batch_norm *b, int training, const void *dy, const void *mean,
+                                  const void *variance, void *dx, void *dgamma, void *dbeta) {
+  task t = {b, training, dy, mean, variance, dx, dgamma, dbeta};
+  if (b->rows == 0) {
+    if (dgamma) memset(dgamma, 0, (size_t)b->C * sizeof(real));
+    if (dbeta) memset(dbeta, 0, (size_t)b->C * sizeof(real));
     return FC_OK;
   }
   return by_rows(&t);
