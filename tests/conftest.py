@@ -8,11 +8,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 import fastconv as fc
+
+
+# A shell starts programs in the background with Ctrl-C ignored, and some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
