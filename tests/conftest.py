@@ -15,7 +15,6 @@ import pytest
 
 import fastconv as fc
 
-
 # A shell starts programs in the background with Ctrl-C ignored, and some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
