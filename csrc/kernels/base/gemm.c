@@ -52,11 +52,11 @@ void FC(pack_panel)(int64_t K, int64_t cols, const real *b, int64_t b_row, int64
 
 void FC(pack_panels)(int64_t K, int64_t N, const real *b, int64_t b_row, int64_t b_col, real *packed) {
   /* A task reads whole rows of B through all panels, or long stretches of the columns of one. */
-  int64_t strip = b_col == 1 ? 32 : 512, panels = panel_count(N), strips = ceil_div(K, strip);
+  int64_t at_once = b_col == 1 ? 32 : 512, panels = panel_count(N), parts = ceil_div(K, at_once);
 #pragma omp parallel for collapse(2) num_threads(fc_threads_for(K *N)) schedule(static)
-  for (int64_t s = 0; s < strips; s++)
+  for (int64_t s = 0; s < parts; s++)
     for (int64_t p = 0; p < panels; p++) {
-      int64_t k = s * strip, rows = min_i64(K - k, strip);
+      int64_t k = s * at_once, rows = min_i64(K - k, at_once);
       int64_t start = panel_start(p), full = (int64_t)panel_width(N, p) * VL, cols = min_i64(N - start, full);
       FC(pack_panel)(rows, cols, b + k * b_row + start * b_col, b_row, b_col, full, packed + start * K + k * full);
     }
@@ -72,101 +72,127 @@ static void pack_columns(int64_t rows, int64_t K, const real *a, int64_t a_row, 
       for (int64_t i = 0; i < rows; i++) packed[i] = a[i * a_row + k * a_col];
 }
 
-static tile_output epilogue_output(const fc_epilogue *e, const real *bias, const real *slope) {
-  return (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = bias, .slope = slope};
+/* What the three ways share: operands, and bias, slope and zeros padded to whole vectors (slope may be NULL). */
+typedef struct {
+  const fc_gemm *g;
+  const real *a, *b;
+  real *c;
+  const fc_epilogue *e; /* of a tile */
+  const real *bias, *slope, *zeros;
+} job;
+
+/* What tiles do with their sums at depths k .. k + depth of the columns from j on: the last depths finish them. */
+static tile_output output_of(const job *t, int64_t j, int64_t k, int64_t depth) {
+  int last = k + depth == t->g->K;
+  return (tile_output){.accumulate = t->g->accumulate || k > 0,
+                       .kind = last ? t->e->kind : FC_LINEAR,
+                       .parameter = (real)t->e->parameter,
+                       .bias = last ? t->bias + j : t->zeros,
+                       .slope = t->slope ? t->slope + j : NULL};
 }
 
-/* A panel of B against a block of A whose rows lie pitch apart. */
-static void panel_by_rows(int64_t rows, int64_t depth, const real *a, int64_t pitch, const real *b, int width, real *c,
-                          int64_t c_row, const tile_output *out) {
+/* The same for a panel of those columns. */
+static tile_output panel_output(const tile_output *block, int64_t start, int64_t cols) {
+  tile_output out = *block;
+  out.cols = cols;
+  out.bias += start;
+  if (out.slope) out.slope += start;
+  return out;
+}
+
+/* Rows of A and of C, their elements a and c pitch apart. */
+typedef struct {
+  int64_t count, a_pitch, c_pitch;
+  const real *a;
+  real *c;
+} row_block;
+
+/* A panel of B against rows of A that are read in place. */
+static void panel_by_rows(const row_block *r, int64_t depth, const real *b, int width, const tile_output *out) {
   int height = tile_height(width);
-  for (int64_t i = 0; i < rows; i += height) {
-    int mr = (int)min_i64(rows - i, height);
+  for (int64_t i = 0; i < r->count; i += height) {
+    int mr = (int)min_i64(r->count - i, height);
     const real *row[MR_MAX];
     real *to[MR_MAX];
-    for (int r = 0; r < mr; r++) row[r] = a + (i + r) * pitch, to[r] = c + (i + r) * c_row;
+    for (int m = 0; m < mr; m++) row[m] = r->a + (i + m) * r->a_pitch, to[m] = r->c + (i + m) * r->c_pitch;
     FC(tile_rows)[width - 1][mr - 1](1, depth, row, MR_MAX, 0, b, to, out);
   }
 }
 
 /* A's rows are contiguous and B is small: every tile reads A through row pointers. */
-static fc_status gemm_rows(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
-                           const real *slope, real *c) {
+static fc_status gemm_rows(const job *t) {
+  const fc_gemm *g = t->g;
   int64_t padded = padded_cols(g->N);
   real *packed = fc_alloc((size_t)(g->K * padded) * sizeof(real));
   if (!packed) return FC_NO_MEMORY;
-  FC(pack_panels)(g->K, g->N, b, g->b_row, g->b_col, packed);
+  FC(pack_panels)(g->K, g->N, t->b, g->b_row, g->b_col, packed);
   int64_t panels = panel_count(g->N), mr = tile_height(panel_width(g->N, 0)), tiles = ceil_div(g->M, mr);
   int64_t block = max_i64(1, min_i64(32, ceil_div(tiles, 16)));
+  const tile_output all = output_of(t, 0, 0, g->K);
 #pragma omp parallel for num_threads(fc_threads_for_macs(g->M * g->N * g->K)) schedule(dynamic)
   for (int64_t first = 0; first < tiles; first += block)
     for (int64_t p = 0; p < panels; p++) {
       int width = panel_width(g->N, p);
-      int64_t start = panel_start(p), end = min_i64(g->M, (first + block) * mr);
-      tile_output out = epilogue_output(e, bias + start, slope ? slope + start : NULL);
-      out.cols = min_i64(g->N - start, (int64_t)width * VL);
-      out.accumulate = g->accumulate;
-      panel_by_rows(end - first * mr, g->K, a + first * mr * g->a_row, g->a_row, packed + start * g->K, width,
-                    c + first * mr * g->c_row + start, g->c_row, &out);
+      int64_t start = panel_start(p), m = first * mr, end = min_i64(g->M, m + block * mr);
+      row_block r = {end - m, g->a_row, g->c_row, t->a + m * g->a_row, t->c + m * g->c_row + start};
+      tile_output out = panel_output(&all, start, min_i64(g->N - start, (int64_t)width * VL));
+      panel_by_rows(&r, g->K, packed + start * g->K, width, &out);
     }
   fc_free(packed);
   return FC_OK;
 }
 
 /* A panel of B against a block of A packed as tiles [depth][height]. */
-static void panel_by_columns(int64_t rows, int64_t depth, const real *a, const real *b, int width, real *c,
-                             int64_t c_row, const tile_output *out) {
+static void panel_by_columns(const row_block *r, int64_t depth, const real *b, int width, const tile_output *out) {
   int height = tile_height(width);
-  for (int64_t i = 0; i < rows; i += height) {
-    int64_t mr = min_i64(rows - i, height);
-    tile_segment s = {a + i * depth, b, depth};
-    FC(tile_outer)[width - 1][mr - 1](1, &s, 0, mr, 0, (int64_t)width * VL, c + i * c_row, c_row, out);
+  for (int64_t i = 0; i < r->count; i += height) {
+    int64_t mr = min_i64(r->count - i, height);
+    tile_segment s = {r->a + i * depth, b, depth};
+    tile_outer_fn *update = FC(tile_outer)[width - 1][mr - 1];
+    update(1, &s, 0, mr, 0, (int64_t)width * VL, r->c + i * r->c_pitch, r->c_pitch, out);
   }
 }
 
-/* One block of rows against the packed columns: a (rows, depth) is packed here, by the thread that uses it. */
-static void block_of_rows(const fc_gemm *g, const real *a, int64_t rows, int64_t depth, int64_t cols,
-                          const real *packed_b, real *packed_a, tile_output out, real *c) {
-  const real *bias = out.bias, *slope = out.slope;
-  int64_t panels = panel_count(cols), pitch = depth + ROW_GAP;
+/* B, packed: some of its columns, at some of its depths. */
+typedef struct {
+  int64_t depth, cols;
+  const real *packed;
+  tile_output out; /* of the first column */
+} b_block;
+
+/* Rows of A against them: they are packed here, by the thread that uses them. */
+static void block_of_rows(const fc_gemm *g, const row_block *rows, const b_block *b, real *packed) {
+  int64_t depth = b->depth;
   int packed_height = 0;
+  row_block r = {rows->count, depth + ROW_GAP, g->c_row, packed, NULL};
   if (g->a_col == 1)
-    for (int64_t i = 0; i < rows; i++) memcpy(packed_a + i * pitch, a + i * g->a_row, (size_t)depth * sizeof(real));
-  for (int64_t p = 0; p < panels; p++) {
+    for (int64_t i = 0; i < r.count; i++)
+      memcpy(packed + i * r.a_pitch, rows->a + i * g->a_row, (size_t)depth * sizeof(real));
+  for (int64_t p = 0; p < panel_count(b->cols); p++) {
     int64_t start = panel_start(p);
-    int width = panel_width(cols, p), height = tile_height(width);
-    out.cols = min_i64(cols - start, (int64_t)width * VL);
-    out.bias = bias + start;
-    out.slope = slope ? slope + start : NULL;
+    int width = panel_width(b->cols, p), height = tile_height(width);
+    tile_output out = panel_output(&b->out, start, min_i64(b->cols - start, (int64_t)width * VL));
+    r.c = rows->c + start;
     if (g->a_col == 1) {
-      panel_by_rows(rows, depth, packed_a, pitch, packed_b + start * depth, width, c + start, g->c_row, &out);
+      panel_by_rows(&r, depth, b->packed + start * depth, width, &out);
       continue;
     }
     if (height != packed_height)
-      for (int64_t i = 0; i < rows; i += height)
-        pack_columns(min_i64(rows - i, height), depth, a + i * g->a_row, g->a_row, g->a_col, packed_a + i * depth);
+      for (int64_t i = 0; i < r.count; i += height)
+        pack_columns(min_i64(r.count - i, height), depth, rows->a + i * g->a_row, g->a_row, g->a_col,
+                     packed + i * depth);
     packed_height = height;
-    panel_by_columns(rows, depth, packed_a, packed_b + start * depth, width, c + start, g->c_row, &out);
+    panel_by_columns(&r, depth, b->packed + start * depth, width, &out);
   }
 }
 
-/* What the block of columns from j on does with its sums at depths k .. k + depth: the last one finishes them. */
-static tile_output block_output(const fc_gemm *g, const fc_epilogue *e, const real *bias, const real *slope,
-                                const real *zeros, int64_t j, int64_t k, int64_t depth) {
-  int last = k + depth == g->K;
-  tile_output out = epilogue_output(e, last ? bias + j : zeros, slope ? slope + j : NULL);
-  if (!last) out.kind = FC_LINEAR;
-  out.accumulate = g->accumulate || k > 0;
-  return out;
-}
-
-static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
-                              const real *slope, const real *zeros, real *c) {
-  int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0)), blocks = ceil_div(g->M, mc);
+static fc_status gemm_blocked(const job *t) {
+  const fc_gemm *g = t->g;
+  int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0));
   int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for_macs(g->M * g->N * g->K);
   real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
-  real *packed_a = fc_alloc((size_t)(threads * mc * (depth_max + ROW_GAP)) * sizeof(real));
-  int64_t slice_size = mc * (depth_max + ROW_GAP); /* packed_a: one slice a thread */
+  int64_t size_a = mc * (depth_max + ROW_GAP);
+  real *packed_a = fc_alloc((size_t)(threads * size_a) * sizeof(real));
   if (!packed_a || !packed_b) {
     fc_free(packed_a);
     fc_free(packed_b);
@@ -174,16 +200,18 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
   }
   for (int64_t j = 0; j < g->N; j += NC)
     for (int64_t k = 0; k < g->K; k += KC) {
-      int64_t cols = min_i64(g->N - j, NC), depth = min_i64(g->K - k, KC);
-      FC(pack_panels)(depth, cols, b + k * g->b_row + j * g->b_col, g->b_row, g->b_col, packed_b);
-      tile_output out = block_output(g, e, bias, slope, zeros, j, k, depth);
+      int64_t depth = min_i64(g->K - k, KC);
+      const b_block b = {depth, min_i64(g->N - j, NC), packed_b, output_of(t, j, k, depth)};
+      FC(pack_panels)(b.depth, b.cols, t->b + k * g->b_row + j * g->b_col, g->b_row, g->b_col, packed_b);
 #pragma omp parallel num_threads(threads)
       {
-        int64_t slice = fc_thread_number();
+        int64_t mine = fc_thread_number();
 #pragma omp for schedule(dynamic)
-        for (int64_t m = 0; m < blocks; m++)
-          block_of_rows(g, a + m * mc * g->a_row + k * g->a_col, min_i64(g->M - m * mc, mc), depth, cols, packed_b,
-                        packed_a + slice * slice_size, out, c + m * mc * g->c_row + j);
+        for (int64_t m = 0; m < g->M; m += mc) {
+          row_block rows = {.count = min_i64(g->M - m, mc), .a = t->a + m * g->a_row + k * g->a_col};
+          rows.c = t->c + m * g->c_row + j;
+          block_of_rows(g, &rows, &b, packed_a + mine * size_a);
+        }
       }
     }
   fc_free(packed_a);
@@ -192,32 +220,32 @@ static fc_status gemm_blocked(const fc_gemm *g, const real *a, const real *b, co
 }
 
 /* Few rows: a task owns columns of C and packs its blocks of B itself, so that B is read from memory once. */
-static fc_status gemm_columns(const fc_gemm *g, const real *a, const real *b, const fc_epilogue *e, const real *bias,
-                              const real *slope, const real *zeros, real *c) {
+static fc_status gemm_columns(const job *t) {
+  const fc_gemm *g = t->g;
   /* long runs of B's rows a few rows at a time, or few of its columns, each whole */
   int64_t wide = TASK_COLUMNS * (g->b_col == 1 ? max_i64(1, min_i64(g->N / 3 / TASK_COLUMNS, 4)) : 1);
-  int64_t strip = g->b_col == 1 ? VL : KC, depth_max = min_i64(g->K, KC), tasks = ceil_div(g->N, wide);
+  int64_t at_once = g->b_col == 1 ? VL : KC, depth_max = min_i64(g->K, KC);
   int64_t threads = fc_threads_for_macs(g->M * g->N * g->K), size_b = depth_max * wide;
   int64_t size = size_b + g->M * (depth_max + ROW_GAP);
   real *packed = fc_alloc((size_t)(threads * size) * sizeof(real));
   if (!packed) return FC_NO_MEMORY;
 #pragma omp parallel num_threads(threads)
   {
-    int64_t mine = fc_thread_number();
-    real *packed_b = packed + mine * size;
+    real *packed_b = packed + fc_thread_number() * size;
 #pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < tasks; task++)
+    for (int64_t j = 0; j < g->N; j += wide)
       for (int64_t k = 0; k < g->K; k += KC) {
-        int64_t j = task * wide, cols = min_i64(g->N - j, wide), depth = min_i64(g->K - k, KC);
-        for (int64_t row = 0; row < depth; row += strip)
+        int64_t cols = min_i64(g->N - j, wide), depth = min_i64(g->K - k, KC);
+        for (int64_t row = 0; row < depth; row += at_once)
           for (int64_t panel = 0; panel < panel_count(cols); panel++) {
             int64_t start = panel_start(panel), full = (int64_t)panel_width(cols, panel) * VL;
-            const real *from = b + (k + row) * g->b_row + (j + start) * g->b_col;
-            FC(pack_panel)(min_i64(depth - row, strip), min_i64(cols - start, full), from, g->b_row, g->b_col, full,
+            const real *from = t->b + (k + row) * g->b_row + (j + start) * g->b_col;
+            FC(pack_panel)(min_i64(depth - row, at_once), min_i64(cols - start, full), from, g->b_row, g->b_col, full,
                            packed_b + start * depth + row * full);
           }
-        tile_output out = block_output(g, e, bias, slope, zeros, j, k, depth);
-        block_of_rows(g, a + k * g->a_col, g->M, depth, cols, packed_b, packed_b + size_b, out, c + j);
+        b_block b = {depth, cols, packed_b, output_of(t, j, k, depth)};
+        row_block rows = {.count = g->M, .a = t->a + k * g->a_col, .c = t->c + j};
+        block_of_rows(g, &rows, &b, packed_b + size_b);
       }
   }
   fc_free(packed);
@@ -232,18 +260,15 @@ fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epil
   FC(pad_row)(g->N, e->bias, rows);
   FC(pad_row)(g->N, e->slope, rows + padded);
   FC(pad_row)(g->N, NULL, rows + 2 * padded);
-  const real *slope = e->slope ? rows + padded : NULL;
-
   fc_epilogue in_tile = *e;
   if (!fc_in_tile(e->kind)) in_tile.kind = FC_LINEAR;
+  job t = {g, a, b, c, &in_tile, rows, e->slope ? rows + padded : NULL, rows + 2 * padded};
+
   int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
-  int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH &&
-                              g->K * padded * (int64_t)sizeof(real) <= GEMM_ROWS_BYTES);
-  int by_columns =
-      g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && g->K * padded * (int64_t)sizeof(real) > GEMM_ROWS_BYTES;
-  fc_status status = by_rows      ? gemm_rows(g, a, b, &in_tile, rows, slope, c)
-                     : by_columns ? gemm_columns(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c)
-                                  : gemm_blocked(g, a, b, &in_tile, rows, slope, rows + 2 * padded, c);
+  int small = g->K * padded * (int64_t)sizeof(real) <= GEMM_ROWS_BYTES; /* B */
+  int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH && small);
+  int by_columns = g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && !small;
+  fc_status status = (by_rows ? gemm_rows : by_columns ? gemm_columns : gemm_blocked)(&t);
   if (status == FC_OK && in_tile.kind != e->kind) {
     fc_epilogue rest = *e;
     rest.bias = NULL;

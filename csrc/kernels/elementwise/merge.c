@@ -28,11 +28,10 @@ fc_status FC(add)(int64_t rows, int64_t n, int64_t a_pitch, const void *a_, int6
 #pragma omp parallel for num_threads(fc_threads_for(rows *n)) schedule(static)
   for (int64_t first = 0; first < rows * parts; first += block) {
     for (int64_t task = first; task < min_i64(rows * parts, first + block); task++) {
-      int64_t r = task / parts, i = task % parts * width, last = min_i64(n, i + width);
-      const real *left = a + r * a_pitch, *right = b + r * b_pitch;
-      real *to = y + r * n;
-      for (; i + VL <= last; i += VL) put(to + i, load(left + i) + load(right + i), VL, past);
-      if (i < last) store_part(to + i, load_part(left + i, last - i) + load_part(right + i, last - i), last - i);
+      int64_t r = task / parts, at = task % parts * width;
+      const real *left = a + r * a_pitch + at, *right = b + r * b_pitch + at;
+      real *to = y + r * n + at;
+      FOR_VECTORS(min_i64(width, n - at), put(to + i, load_n(left + i, lanes) + load_n(right + i, lanes), lanes, past));
     }
     stream_fence();
   }

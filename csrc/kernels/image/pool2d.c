@@ -33,7 +33,9 @@ FC_INLINE window window_of(const fc_pool2d *d, int64_t oh, int64_t ow) {
   return (window){max_i64(h, 0), min_i64(h + d->PH, d->H), max_i64(w, 0), min_i64(w + d->PW, d->W)};
 }
 
-FC_INLINE int64_t rows_of_a_block(int64_t row_length, int64_t taps) { return max_i64(1, BLOCK / (row_length * taps)); }
+FC_INLINE int64_t rows_of_a_block(int64_t row_length, int64_t reads) {
+  return max_i64(1, BLOCK / (row_length * reads));
+}
 
 /* May whole vectors be used for the channels from c on, reading a pixel that ends at `end` and writing one at `to`? */
 FC_INLINE int may_spill(const fc_pool2d *d, int64_t c, const real *end, const real *x_end, const real *to,

@@ -92,10 +92,10 @@ typedef struct {
   int training; /* mean and variance depend on x */
   const real *dy, *mean, *variance;
   real *dx, *dgamma, *dbeta; /* the last two may be NULL */
-} task;
+} job;
 
 /* Sums of `lanes` channels from c on become their gradients, and the numbers that dx wants. */
-static void use_sums(const task *t, int64_t c, int64_t lanes, const double *sums, const double *products, real *numbers,
+static void use_sums(const job *t, int64_t c, int64_t lanes, const double *sums, const double *products, real *numbers,
                      int64_t plane) {
   double rows = (double)max_i64(t->b->rows, 1);
   for (int64_t j = 0; j < lanes; j++) {
@@ -108,7 +108,7 @@ static void use_sums(const task *t, int64_t c, int64_t lanes, const double *sums
 }
 
 /* The whole rows of a chunk. */
-static wide_rows rows_of_chunk(const task *t, const columns *k, int64_t i, const real *numbers) {
+static wide_rows rows_of_chunk(const job *t, const columns *k, int64_t i, const real *numbers) {
   int64_t pitch = wide_pitch(t->b, k);
   wide_rows w = {.rows = chunk_size(k, i) / k->width, .cols = k->width, .width = k->width, .x_pitch = pitch};
   w.dy = t->dy + i * k->chunk, w.x = (const real *)t->b->x + chunk_start(k, i, pitch), w.numbers = numbers;
@@ -122,7 +122,7 @@ static void go_to_rest(wide_rows *w, int64_t size) {
   w->cols = size % w->width, w->rows = 1;
 }
 
-static void chunk_sums(const task *t, const columns *k, int64_t i, const real *numbers, real *sums) {
+static void chunk_sums(const job *t, const columns *k, int64_t i, const real *numbers, real *sums) {
   wide_rows w = rows_of_chunk(t, k, i, numbers);
   memset(sums, 0, (size_t)(2 * k->width) * sizeof(real));
   w.to = sums;
@@ -131,7 +131,7 @@ static void chunk_sums(const task *t, const columns *k, int64_t i, const real *n
   make_sums(t->b->e.kind, &w);
 }
 
-static void chunk_dx(const task *t, const columns *k, int64_t i, const real *numbers) {
+static void chunk_dx(const job *t, const columns *k, int64_t i, const real *numbers) {
   wide_rows w = rows_of_chunk(t, k, i, numbers);
   w.past = k->width % VL == 0 && goes_past(t->dx, k->size);
   w.to = t->dx + i * k->chunk;
@@ -142,7 +142,7 @@ static void chunk_dx(const task *t, const columns *k, int64_t i, const real *num
 }
 
 /* Chunks of whole rows: first all sums, then dx, backwards. */
-static fc_status by_rows(const task *t) {
+static fc_status by_rows(const job *t) {
   columns k = columns_of(t->b->rows, t->b->C, t->b->x_pitch);
   int wanted = t->training || t->dgamma || t->dbeta;
   real *numbers = fc_alloc((size_t)((NUMBERS + (wanted ? 2 * k.chunks : 0)) * k.width) * sizeof(real));
@@ -181,7 +181,7 @@ static fc_status by_rows(const task *t) {
  * mean and variance (C) depend on x. */
 fc_status FC(batch_norm_backward)(const fc_batch_norm *b, int training, const void *dy, const void *mean,
                                   const void *variance, void *dx, void *dgamma, void *dbeta) {
-  task t = {b, training, dy, mean, variance, dx, dgamma, dbeta};
+  job t = {b, training, dy, mean, variance, dx, dgamma, dbeta};
   if (b->rows == 0) {
     if (dgamma) memset(dgamma, 0, (size_t)b->C * sizeof(real));
     if (dbeta) memset(dbeta, 0, (size_t)b->C * sizeof(real));

@@ -82,14 +82,16 @@ static int64_t phase_taps(int64_t phase, int64_t stride, int64_t before, int64_t
   return count;
 }
 
+/* Rows h = first_h mod SH and columns w = first_w mod SW of dx. */
 typedef struct {
+  int64_t first_h, first_w;
   int64_t rows, cols;       /* how many kernel rows and columns reach this phase */
   int64_t *kh, *h, *kw, *w; /* which, and the output they come from */
 } phase;
 
-/* dx at rows = ph mod SH and columns = pw mod SW: a dense convolution of dy with the taps that reach them. */
-static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64_t pw, const phase *f, const real *dy,
-                                const real *w, real *dx, workspace *s) {
+/* dx of a phase: a dense convolution of dy with the taps that reach them. */
+static fc_status backward_phase(const fc_conv2d *d, int64_t g, const phase *f, const real *dy, const real *w, real *dx,
+                                workspace *s) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = f->rows * f->cols;
   for (int64_t t = 0; t < taps; t++) {
     int64_t i = t / f->cols, j = t % f->cols;
@@ -97,8 +99,8 @@ static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64
     s->taps[t] = (tap){f->h[i], f->w[j]};
   }
   tap_product p = {.in = {dy + g * Kg, d->N, d->OH, d->OW, d->y_pitch},
-                   .GH = ceil_div(d->H - ph, d->SH),
-                   .GW = ceil_div(d->W - pw, d->SW),
+                   .GH = ceil_div(d->H - f->first_h, d->SH),
+                   .GW = ceil_div(d->W - f->first_w, d->SW),
                    .step_h = 1,
                    .step_w = 1,
                    .taps = taps,
@@ -109,8 +111,8 @@ static fc_status backward_phase(const fc_conv2d *d, int64_t g, int64_t ph, int64
                    .out_h = d->H,
                    .out_w = d->W,
                    .out_pitch = d->x_pitch,
-                   .first_h = ph,
-                   .first_w = pw,
+                   .first_h = f->first_h,
+                   .first_w = f->first_w,
                    .stride_h = d->SH,
                    .stride_w = d->SW,
                    .cols = Cg};
@@ -131,10 +133,10 @@ static fc_status backward_group(const fc_conv2d *d, int64_t g, const real *dy, c
   if (status == FC_OK) FC(pad_row)(Cg, NULL, s.rows);
   for (int64_t ph = 0; ph < min_i64(d->SH, d->H) && status == FC_OK; ph++)
     for (int64_t pw = 0; pw < min_i64(d->SW, d->W) && status == FC_OK; pw++) {
-      phase f = {.kh = index, .h = index + d->KH, .kw = index + 2 * d->KH, .w = index + 2 * d->KH + d->KW};
+      phase f = {ph, pw, .kh = index, .h = index + d->KH, .kw = index + 2 * d->KH, .w = index + 2 * d->KH + d->KW};
       f.rows = phase_taps(ph, d->SH, d->PT, d->KH, d->DH, f.kh, f.h);
       f.cols = phase_taps(pw, d->SW, d->PL, d->KW, d->DW, f.kw, f.w);
-      status = backward_phase(d, g, ph, pw, &f, dy, w, dx, &s);
+      status = backward_phase(d, g, &f, dy, w, dx, &s);
     }
   fc_free(index);
   release(&s);
