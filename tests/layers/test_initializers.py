@@ -72,6 +72,14 @@ def test_fans_are_keras():
     assert initializers.compute_fans(()) == (1, 1)
 
 
+@pytest.mark.parametrize("kind", [initializers.RandomNormal, initializers.TruncatedNormal])
+def test_mean_is_added_after_scaling(kind):
+    around_zero, shifted = kind(0.0, 0.5, seed=3)((40, 50), "float64"), kind(7.0, 0.5, seed=3)((40, 50), "float64")
+    np.testing.assert_allclose(shifted, around_zero + 7, rtol=1e-12)
+    assert shifted.std() == pytest.approx(around_zero.std())
+    assert shifted.mean() == pytest.approx(7, abs=0.1)
+
+
 def test_seeds():
     seeded = initializers.HeNormal(seed=5)
     assert np.array_equal(seeded((4, 4)), seeded((4, 4)))

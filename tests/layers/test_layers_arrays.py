@@ -84,7 +84,13 @@ def test_read_only_caches_and_inputs(layer):
     for array in [y, *(cache if isinstance(cache, tuple) else (cache,))]:
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
+    given = [
+        array for array in (x, y, *(cache if isinstance(cache, tuple) else (cache,))) if isinstance(array, np.ndarray)
+    ]
+    before = [array.copy() for array in given]
     layer.backward(y, cache)
+    for array, values in zip(given, before, strict=True):  # C could write in spite of the flag
+        np.testing.assert_array_equal(array, values)
 
 
 @pytest.mark.parametrize("layer", PARTICULAR, ids=lambda layer: type(layer).__name__)

@@ -107,6 +107,13 @@ def test_value_and_gradient_are_keras(name, options, shape, reduction, weighted,
     np.testing.assert_allclose(dy, leaf.grad.numpy(), rtol=tolerance, atol=tolerance)
 
 
+def test_no_absolute_error_pulls_nowhere():
+    loss = losses.MeanAbsoluteError(reduction="sum")
+    value, cache = loss.forward(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 5.0, 0.0]]))
+    assert value == 2
+    assert loss.backward(cache).tolist() == [[0, 1 / 3, -1 / 3]]
+
+
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.25])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])

@@ -56,6 +56,11 @@ def test_accuracy_fits_the_shapes(y_shape, p_shape, kind):
     assert type(metrics.accuracy_for(np.zeros(y_shape, int), np.zeros(p_shape))) is kind
 
 
+def test_a_prediction_at_the_threshold_is_not_above_it():
+    own = metrics.BinaryAccuracy(threshold=0.5)
+    assert own(np.array([[0.0], [1.0]]), np.array([[0.5], [0.5]])).tolist() == [1, 0]
+
+
 def test_losses_are_metrics():
     y_true, y_pred = RNG.normal(size=(6, 2)), RNG.normal(size=(6, 2))
     np.testing.assert_allclose(metrics.get("mse")(y_true, y_pred), ((y_true - y_pred) ** 2).mean(-1))
