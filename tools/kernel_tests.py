@@ -106,6 +106,8 @@ def main() -> int:
     if found.returncode:
         sys.exit(found.stderr)
     isas = found.stdout.split() if arguments.sanitize else found.stdout.split()[:-1]
+    if missing := [pattern for pattern in TESTS if not any((ROOT / "tests").glob(pattern))]:
+        sys.exit(f"no tests/{missing[0]}: it has moved")
     files = [str(path) for pattern in TESTS for path in sorted((ROOT / "tests").glob(pattern))]
     # A sanitizer's report goes to the file descriptor, which pytest must not hold back.
     pytest = [str(Path(sys.executable).with_name("pytest")), "-q", "--capture=sys", "-p", "no:cacheprovider"]

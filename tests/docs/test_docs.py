@@ -75,7 +75,7 @@ def test_the_first_model_of_the_readme_learns(capsys):
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(name):
     text = re.sub(r"^```python.*?^```", "", (ROOT / name).read_text(), flags=re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"`((?:fastconv|csrc|tutorials|tools|\.ci)/[\w./]*)`", text))
+    named = set(re.findall(r"`((?:fastconv|csrc|tests|tutorials|tools|\.ci)/[\w./]*)`", text))
     assert named
     missing = {path for path in named if not (ROOT / path).exists() and "foo" not in path}
     assert missing == set()
