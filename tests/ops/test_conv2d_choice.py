@@ -8,13 +8,29 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import ops
+from fastconv import _kernels, ops
 from fastconv.bench.layers import ConvLayer, find
+from fastconv.ops.convolution import plan
 
-CANDIDATES = ("implicit_gemm", "winograd", "depthwise", "grouped")
 PASSES = ("forward", "backward_data", "backward_weights")
 SLACK = 1.15  # times the fastest
-ATTEMPTS = 5  # a shared machine has slow moments; a wrong choice is slow in all of them
+#: Everything else that serves a layer competes. Nobody has the time to wait for plain loops; Winograd's other tiles run
+#: by name only: "auto" leaves their other errors to the user.
+NO_COMPETITORS = {"auto", "naive", "winograd_2x2", "winograd_6x6"}
+HOPELESS = ((1, 10.0), (3, 2.0))  # (runs, times the fastest at the best of them): out of the competition
+ROUNDS, ROUNDS_IN_DOUBT = 9, 45
+
+#: Groups of every kind: two large ones, as AlexNet was printed; ResNeXt's; few channels a group; as many as channels.
+GROUPED = (
+    ConvLayer("alexnet", "conv2, 2 groups", 8, (27, 27), 96, 256, (5, 5), (1, 1), ((2, 2), (2, 2)), 2),
+    ConvLayer("resnext50", "conv2, 32 groups", 4, (56, 56), 128, 128, (3, 3), (1, 1), ((1, 1), (1, 1)), 32),
+    ConvLayer("resnext50", "conv4, 32 groups", 8, (14, 14), 512, 512, (3, 3), (1, 1), ((1, 1), (1, 1)), 32),
+    ConvLayer("groups", "of two", 8, (28, 28), 128, 128, (3, 3), (1, 1), ((1, 1), (1, 1)), 64),
+    ConvLayer("groups", "two filters a channel", 8, (28, 28), 64, 128, (3, 3), (1, 1), ((1, 1), (1, 1)), 64),
+    ConvLayer("mobilenet", "conv_dw_3", 8, (56, 56), 128, 128, (3, 3), (1, 1), ((1, 1), (1, 1)), 128),
+    ConvLayer("mobilenet", "conv_dw_6", 8, (28, 28), 256, 256, (3, 3), (2, 2), ((0, 1), (0, 1)), 256),
+)
+LAYERS = (*find("typical"), *GROUPED)
 
 
 def runners(layer: ConvLayer, which: str) -> dict[str, partial[object]]:
@@ -28,39 +44,69 @@ def runners(layer: ConvLayer, which: str) -> dict[str, partial[object]]:
         "backward_data": partial(ops.conv2d_backward_data, dy, kernel, layer.input_shape),
         "backward_weights": partial(ops.conv2d_backward_weights, x, dy, layer.kernel),
     }
-    found = {}
-    for name in CANDIDATES:
-        run = partial(functions[which], **layer.arguments, algorithm=name)
-        try:
-            run()
-        except ValueError:  # it does not serve this layer
-            continue
-        found[name] = run
-    return found
+    numbers = plan(layer.input_shape, layer.kernel_shape, dilation_rate=1, **layer.arguments).geometry
+    return {
+        name: partial(functions[which], **layer.arguments, algorithm=name)
+        for name in ops.conv2d_algorithms()
+        if name not in NO_COMPETITORS and not _kernels.conv2d_refusal(numbers, PASSES.index(which), name)
+    }
 
 
-def medians(runs: dict[str, partial[object]], rounds: int = 5) -> dict[str, float]:
+def take_turns(runs: dict[str, partial[object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every run: what disturbs the machine for a moment disturbs one round of all."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
+    for number in range(rounds):
+        for name, run in list(runs.items())[:: -1 if number % 2 else 1]:
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def slower_than_others(choice: str, seconds: dict[str, list[float]]) -> dict[str, float]:
+    """How many times the others' time the choice takes: in the median of the rounds, or at its best if that is less.
+
+    What is slower is so in both. On a busy machine one of them strays, as "depthwise" and "grouped" show, which are one
+    kernel where both serve.
+    """
+    mine = seconds[choice]
+    return {
+        name: min(
+            statistics.median(a / b for a, b in zip(mine, values, strict=True)),
+            min(mine) / min(values),
+        )
+        for name, values in seconds.items()
+    }
+
+
+def test_every_algorithm_that_auto_may_choose_competes() -> None:
+    """Or the test below says nothing of it."""
+    competing = {name for layer in LAYERS for name in runners(layer, "forward")}
+    assert competing == set(ops.conv2d_algorithms()) - NO_COMPETITORS
+    for layer in GROUPED:
+        assert {"grouped", "implicit_gemm"} <= set(runners(layer, "forward"))
+    choices = {ops.conv2d_choice(v.input_shape, v.kernel_shape, **v.arguments, which=w) for v in LAYERS for w in PASSES}
+    assert choices == {"depthwise", "grouped", "winograd", "implicit_gemm"}
 
 
 @pytest.mark.parametrize("which", PASSES)
-@pytest.mark.parametrize("layer", find("typical"), ids=str)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_auto_is_close_to_the_fastest(layer: ConvLayer, which: str) -> None:
+    """One verdict, on all rounds; where it is not clear after a few, there are more of them."""
     if which == "backward_data" and layer.reads_images:
         pytest.skip("training needs no gradient of images")
     choice = ops.conv2d_choice(layer.input_shape, layer.kernel_shape, **layer.arguments, which=which)
     runs = runners(layer, which)
-    for _ in range(ATTEMPTS):
-        seconds = medians(runs)
-        if seconds[choice] <= SLACK * min(seconds.values()):
-            return
-    pytest.fail(f"auto runs {choice}: " + ", ".join(f"{name} {1e3 * s:.2f} ms" for name, s in seconds.items()))
+    for rounds, times in HOPELESS:
+        best = {name: min(values) for name, values in take_turns(runs, rounds).items()}
+        limit = times * min(best.values())
+        runs = {name: run for name, run in runs.items() if name == choice or best[name] < limit}
+    seconds = take_turns(runs, ROUNDS)
+    if max(slower_than_others(choice, seconds).values()) > SLACK:
+        for name, more in take_turns(runs, ROUNDS_IN_DOUBT).items():
+            seconds[name] += more
+    slower = slower_than_others(choice, seconds)
+    assert max(slower.values()) <= SLACK, f"auto runs {choice}, which takes, times the others: {slower}"
 
 
 def test_the_choice_follows_dtype_accuracy_and_pass(exact_accuracy: None) -> None:
