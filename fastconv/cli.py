@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import demo
 from .bench import cli as bench_cli
+from .command import positive, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,22 +20,13 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (by default that of the process); return the exit code."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        print("fastconv: interrupted", file=sys.stderr)
-        return 130  # as a shell says it
+    return run_command(_parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastconv", description="Convolutional networks on CPUs.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="train LeNet-5 on the embedded digits and draw what it learned")
-    demo.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write to (%(default)s)")
-    demo.add_argument("--epochs", type=_positive, default=12, help="passes through the digits (%(default)s)")
-    demo.add_argument("--seed", type=int, default=0, help="of the initial weights (%(default)s)")
-    demo.set_defaults(run=_demo)
+    demo.add_arguments(commands.add_parser("demo", help=demo.HELP))
     config = commands.add_parser("config", help="show version, instruction set and threads")
     config.set_defaults(run=_config)
     _add_predict(commands)
@@ -62,34 +54,20 @@ def _add_summary(commands: Any) -> None:
     summary = commands.add_parser("summary", help="show the layers of a network: shapes, parameters, multiply-adds")
     summary.add_argument("model", help="name of the network, such as vgg16")
     summary.add_argument(
-        "--input-shape", nargs=3, type=_positive, metavar=("HEIGHT", "WIDTH", "CHANNELS"), help="of its images"
+        "--input-shape", nargs=3, type=positive, metavar=("HEIGHT", "WIDTH", "CHANNELS"), help="of its images"
     )
     summary.add_argument("--no-top", action="store_true", help="without the classifier")
     summary.set_defaults(run=_summary)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
 def _classes(text: str) -> int:
-    value = _positive(text)
+    value = positive(text)
     if value > 1000:
         raise argparse.ArgumentTypeError(f"ImageNet has 1000 classes, got {value}")
     return value
 
 
 # The commands import what they need, so that `fastconv --help` answers at once.
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from . import demo
-
-    demo.run(arguments.output, arguments.epochs, arguments.seed)
-    return 0
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..command import positive
+
 if TYPE_CHECKING:
     from .rows import Options, Row
 
@@ -32,13 +34,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     ops = kinds.add_parser("ops", help="max pooling and batch normalisation (training)")
     ops.add_argument("--kind", nargs="+", choices=("max_pool", "batch_norm"), default=["max_pool", "batch_norm"])
     _add_passes(ops, ("forward", "backward"), ["forward", "backward"])
-    ops.add_argument("--batch", type=_positive, help="images (default: the network's)")
+    ops.add_argument("--batch", type=positive, help="images (default: the network's)")
     _add_common(ops)
     ops.set_defaults(bench=_ops)
     net = kinds.add_parser("net", help="training step and inference of whole networks")
     net.add_argument("--net", nargs="+", default=["all"], metavar="NAME", help="(default: all)")
     _add_passes(net, ("train", "infer"), ["train", "infer"])
-    net.add_argument("--batch", type=_positive, help="images (default: the network's)")
+    net.add_argument("--batch", type=positive, help="images (default: the network's)")
     net.add_argument("--memory", action="store_true", help="peak memory of a training step, in processes of their own")
     _add_common(net, ("torch", "onnxruntime", "openvino"), rounds=5)
     net.set_defaults(bench=_net)
@@ -55,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     summary = kinds.add_parser("summary", help="the figures of the README, as its table; some minutes")
     summary.add_argument("--quick", action="store_true", help="small and rough: to see that it runs")
     summary.add_argument("--isa", help="instruction set (default: the one in use)")
-    summary.add_argument("--threads", type=_positive, help="for everybody (default: the number in use)")
+    summary.add_argument("--threads", type=positive, help="for everybody (default: the number in use)")
     summary.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     summary.set_defaults(bench=_summary)
     bench.set_defaults(run=run)
@@ -67,7 +69,7 @@ def _add_layers(parser: argparse.ArgumentParser) -> None:
         help="a network; typical: 18 layers of several; depthwise: MobileNet's (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--layer", help="one layer, or all whose name contains this")
-    parser.add_argument("--batch", type=_positive, help="images (default: the network's)")
+    parser.add_argument("--batch", type=positive, help="images (default: the network's)")
 
 
 def _add_passes(parser: argparse.ArgumentParser, known: tuple[str, ...], default: list[str], more: str = "") -> None:
@@ -83,21 +85,14 @@ def _add_common(parser: argparse.ArgumentParser, peers: tuple[str, ...] = ("torc
     parser.add_argument("--peer", nargs="+", default=["torch"], metavar="PEER", help=names)
     parser.set_defaults(known_peers=peers)
     parser.add_argument("--isa", help="instruction set (default: the one in use)")
-    parser.add_argument("--threads", type=_positive, help="for everybody (default: the number in use)")
-    parser.add_argument("--rounds", type=_positive, default=rounds, help="turns of each contestant (%(default)s)")
+    parser.add_argument("--threads", type=positive, help="for everybody (default: the number in use)")
+    parser.add_argument("--rounds", type=positive, default=rounds, help="turns of each contestant (%(default)s)")
     parser.add_argument("--seconds", type=_seconds, default=0.015, help="that a turn takes, at least (%(default)s)")
     parser.add_argument(
         "--pause", type=_seconds, help="seconds before a turn, while others' threads spin (0.03; ONNX Runtime: 0.06)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG, SVG or PDF")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def _seconds(text: str) -> float:

@@ -51,14 +51,26 @@ def test_command_line_runs_the_demo(tmp_path, monkeypatch):
     assert calls[1][1:] == (demo.EPOCHS, 0)
 
 
-def test_python_m_fastconv_demo_goes_through_the_command_line(monkeypatch):
+@pytest.mark.parametrize("main", [demo.main, lambda argv: cli.main(["demo", *argv])], ids=["module", "command"])
+def test_an_interrupted_demo_ends_in_a_line(main, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    assert main([]) == 130
+    assert capsys.readouterr().err == "fastconv: interrupted\n"
+
+
+def test_python_m_fastconv_demo_takes_the_arguments_of_the_command(tmp_path, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(cli, "main", lambda argv: calls.append(argv) or 0)
-    monkeypatch.setattr(sys, "argv", ["demo", "--epochs", "1"])
+    monkeypatch.setattr(demo, "run", lambda *arguments: calls.append(arguments))
+    assert demo.main(["--output", str(tmp_path), "--epochs", "1", "--seed", "7"]) == 0
+    assert calls == [(tmp_path, 1, 7)]
+    monkeypatch.setattr(sys, "argv", ["demo", "--epochs", "0"])
     with pytest.raises(SystemExit) as stop, pytest.warns(RuntimeWarning):
         runpy.run_module("fastconv.demo", run_name="__main__")
-    assert stop.value.code == 0
-    assert calls == [["demo", "--epochs", "1"]]
+    assert stop.value.code == 2
+    assert "must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_command_line_shows_the_configuration(capsys):
