@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fastconv import _kernels
+from fastconv import _kernels, checks
 from fastconv._version import __version__
-from fastconv.ops import _checks
 
 _floatx = "float32"
 
@@ -49,7 +48,7 @@ def set_num_threads(n: int) -> None:
         TypeError, ValueError: ``n`` is no integer of at least 1. RuntimeError: the process was forked from one that had
             already run several threads, by an OpenMP that cannot part with them before a fork and would hang.
     """
-    _kernels.set_num_threads(_checks.thread_count(n), "set_num_threads")
+    _kernels.set_num_threads(checks.thread_count(n), "set_num_threads")
 
 
 def set_conv2d_accuracy(accuracy: str) -> None:
@@ -129,7 +128,7 @@ def _quota_of(folder: Path) -> float | None:
 def _default_threads() -> tuple[int, str]:
     """The number of threads to start with, and where it comes from."""
     for variable in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
-        threads = _checks.environment_threads(variable)
+        threads = checks.environment_threads(variable)
         if threads is not None:
             return threads, variable
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

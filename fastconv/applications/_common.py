@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import layers
+from ..checks import integer
 from ..layers.input import Input
 from ..layers.node import Tensor
 from ..models import Model
-from ..ops.geometry import integer
 
 InputShape = Sequence[int | None] | None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layers
+from ..checks import integer
 from ..layers.arguments import activation_spec
 from ..layers.node import Tensor
-from ..ops.geometry import integer
 from ._common import InputShape, image_input, pooled
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import integer
 from ..errors import channels_first_hint, did_you_mean
-from ..ops.geometry import integer
 
 __all__ = [
     "NETWORKS",

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import layers
+from ..checks import integer
 from ..layers.arguments import positive
 from ..layers.node import Tensor
 from ..models import Model
-from ..ops.geometry import integer
 from ._common import InputShape, finish, pooled
 from ._keras import check_top, keras_input, scaled
 from ._weights import mobilenet_name, published

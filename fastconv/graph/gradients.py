@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.geometry import integer
+from ..checks import integer
 from .layer import GraphLayer
 
 PROBABILITIES = ("softmax", "sigmoid")  # activations that turn a score into a probability

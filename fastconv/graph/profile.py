@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..ops.geometry import integer
+from ..checks import integer
 from .costs import size_text
 from .execution import Observer, Plan
 from .flat import flat_graph

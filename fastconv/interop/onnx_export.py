@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checks import integer
 from ..graph.layer import GraphLayer
 from ..layers.node import Node, Shape, Tensor
-from ..ops.geometry import integer
 
 if TYPE_CHECKING:
     import onnx

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from .. import initializers, ops, regularizers
-from ..ops.geometry import integer
+from ..checks import integer
 from .arguments import ActivationSpec
 from .base import LayerOptions
 from .fused import FusedActivationLayer

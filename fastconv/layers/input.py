@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ops.geometry import integer
+from ..checks import integer
 from .base import Layer
 from .node import Node, Shape, Tensor
 

@@ -8,7 +8,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from .. import initializers, ops, regularizers
-from ..ops.geometry import PairLike, conv2d_output_shape, integer, pair
+from ..checks import integer
+from ..ops.geometry import PairLike, conv2d_output_shape, pair
 from .arguments import ActivationSpec, check_data_format, image_channels
 from .base import LayerOptions
 from .fused import FusedActivationLayer

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from .. import ops
-from ..ops.geometry import integer
+from ..checks import integer
 from .base import Layer, LayerOptions
 from .node import Shape
 

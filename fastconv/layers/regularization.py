@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from .. import ops
-from ..ops.geometry import integer
+from ..checks import integer
 from .arguments import check_data_format, image_channels, real
 from .base import Layer, LayerOptions
 from .node import Shape

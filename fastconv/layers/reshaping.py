@@ -9,7 +9,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from .. import ops
-from ..ops.geometry import PaddingLike, PairLike, integer, pair, sides
+from ..checks import integer
+from ..ops.geometry import PaddingLike, PairLike, pair, sides
 from .arguments import check_data_format, image_channels, real
 from .base import Layer, LayerOptions
 from .node import Shape

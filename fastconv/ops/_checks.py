@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import is_plain
-from fastconv.ops.geometry import integer
 
-_MOST_THREADS = 1024
 _FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -131,23 +128,3 @@ def positive(value: Any, name: str) -> float:
     if number <= 0:
         raise ValueError(f"{name} must be above 0, got {number}")
     return number
-
-
-def thread_count(value: Any) -> int:
-    """A number of threads, at least 1 and at most 1024."""
-    count = integer(value, "number of threads")
-    if count > _MOST_THREADS:
-        raise ValueError(f"number of threads must be at most {_MOST_THREADS}, got {count}")
-    return count
-
-
-def environment_threads(variable: str) -> int | None:
-    """The thread count in an environment variable (its first number: OpenMP allows a list), or None if unset."""
-    text = os.environ.get(variable, "").split(",")[0].strip()
-    if not text:
-        return None
-    try:
-        return thread_count(int(text))
-    except (ValueError, OverflowError) as error:
-        message = f"{variable}={text!r} in the environment: it must be a whole number from 1 to {_MOST_THREADS}"
-        raise ValueError(message) from error

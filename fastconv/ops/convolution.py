@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import integer
 from fastconv.errors import channels_first_hint
 from fastconv.ops import _checks, geometry
 from fastconv.ops.activation import LINEAR, Activation, resolve
@@ -62,7 +63,7 @@ def plan(
 ) -> Plan:
     """Check a convolution's arguments against the shapes of input and kernel."""
     if type(groups) is not int or groups < 1:
-        groups = geometry.integer(groups, "groups")
+        groups = integer(groups, "groups")
     if type(padding) is not str:
         padding = geometry.sides(padding, "padding")
     strides, dilation = geometry.pair(strides, "strides"), geometry.pair(dilation_rate, "dilation_rate")
@@ -369,7 +370,7 @@ def conv2d_backward_weights(
     x = _checks.image(x, "x")
     dy = _checks.array(dy, "dy", 4, x)
     kh, kw = geometry.pair(kernel_size, "kernel_size")
-    groups = geometry.integer(groups, "groups")
+    groups = integer(groups, "groups")
     if x.shape[3] % groups:
         raise ValueError(f"{x.shape[3]} input channels are not divisible by groups = {groups}")
     kernel_shape = (kh, kw, x.shape[3] // groups, dy.shape[3])

@@ -5,13 +5,12 @@ Sizes may be ``None`` (unknown until data arrives); an output size that depends 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-INT_MAX = 2**31 - 1
+from fastconv.checks import INT_MAX, integer
 
 Pair = tuple[int, int]
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -20,24 +19,6 @@ PairLike = int | Sequence[int]
 Size = int | None
 
 _AXES = ("height", "width")
-
-
-def integer(value: Any, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as an int.
-
-    Raises TypeError for a bool, float or string, ValueError below ``minimum``, OverflowError above 2**31 - 1.
-    """
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be an integer, got the bool {value}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
-    if number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {number}")
-    if number > INT_MAX:
-        raise OverflowError(f"{name} = {number} is above 2**31 - 1")
-    return number
 
 
 def pair(value: Any, name: str, minimum: int = 1) -> Pair:

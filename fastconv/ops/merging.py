@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import integer
 from fastconv.ops import _checks
-from fastconv.ops.geometry import integer
 
 
 def add(a: Any, b: Any) -> np.ndarray:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import integer
 from fastconv.ops import _checks
 from fastconv.ops.activation import LINEAR, NAMES, RECTIFIERS, Activation, Resolved, resolve
-from fastconv.ops.geometry import integer
 
 
 def batch_norm(

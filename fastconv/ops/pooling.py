@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import INT_MAX
 from fastconv.ops import _checks
-from fastconv.ops.geometry import INT_MAX, PaddingLike, PairLike, pool2d_geometry, pool_size_out, shape4
+from fastconv.ops.geometry import PaddingLike, PairLike, pool2d_geometry, pool_size_out, shape4
 
 Geometry = tuple[int, int, int, int, int, int, int, int]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.geometry import integer, pair
+from ..checks import integer
+from ..ops.geometry import pair
 from .image import checked_image, resize, resized
 
 _WHOLE = 1 << 22  # pixels of a resized picture that are always computed, whatever is cut out of it

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..checks import integer
 from ..graph.flat import find_output, flat_graph
 from ..graph.gradients import input_gradients
 from ..graph.graph import Graph
 from ..graph.layer import GraphLayer
 from ..layers.base import Layer
-from ..ops.geometry import integer
 from ._drawing import draw_image, image_grid, stretch
 
 Range = tuple[Any, Any]

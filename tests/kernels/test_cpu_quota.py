@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fastconv.checks import environment_threads
 from fastconv.config import _quota
-from fastconv.ops._checks import environment_threads
 
 
 def v1(folder: str, quota: int) -> dict[str, str]:
