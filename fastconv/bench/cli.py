@@ -214,13 +214,13 @@ def _ops(arguments: argparse.Namespace) -> int:
 
 
 def _net(arguments: argparse.Namespace) -> int:
-    from . import nets, report
+    from . import memory, nets, report
 
     chosen = nets.find(arguments.net)
     options = _options(arguments)
     _heading()
     if arguments.memory:
-        peaks = {network.name: nets.peak_memory(network, arguments.batch, options) for network in chosen}
+        peaks = {network.name: memory.peaks(network, arguments.batch, options) for network in chosen}
         report.print_memory(peaks)
         _write(arguments, "net", [], memory=peaks)
         return 0

@@ -8,8 +8,7 @@ from fastconv import ops
 from fastconv.bench.layers import ConvLayer, UsageError
 from fastconv.bench.machine import Peak
 from fastconv.bench.peers import Problem, contestants
-from fastconv.bench.rows import Options, Row, disagreements
-from fastconv.bench.timing import measure
+from fastconv.bench.rows import Options, Row, race
 from fastconv.errors import did_you_mean
 
 PASSES = ("forward", "backward_data", "backward_weights", "backward")
@@ -67,10 +66,8 @@ def measure_layer(problem: Problem, options: Options) -> Row:
     if not algorithms:
         raise RefusedError("; ".join(notes))
     everybody = contestants(problem, options.peers, algorithms)
-    notes += disagreements(everybody, TOLERANCE[options.dtype])
-    samples = measure(
-        {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
-    )
+    samples, wrong = race(everybody, TOLERANCE[options.dtype], options)
+    notes += wrong
     layer, nbytes = problem.layer, sum(array.nbytes for array in (problem.x, problem.kernel, problem.dy))
     chosen = ", ".join(dict.fromkeys(_choices(problem)))
     return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, nbytes, layer, chosen, notes)

@@ -13,9 +13,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fastconv as fc
+from fastconv import _kernels
+from fastconv.bench import nets
 from fastconv.bench.layers import UsageError
+from fastconv.bench.rows import Options
 
 STEPS = 3
+
+
+def peaks(network: nets.Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
+    """Contestant -> what :func:`peak_memory` says of it."""
+    names, threads = nets.present("train", options), fc.get_num_threads()
+    return {name: peak_memory(network.name, name, batch or network.batch, threads) for name in names}
 
 
 def peak_memory(network: str, contestant: str, batch: int, threads: int) -> dict[str, int]:
@@ -36,10 +46,6 @@ def _high_water_mark() -> int:
 
 def main(arguments: list[str]) -> int:
     """Build, train a few steps, print the figures."""
-    import fastconv as fc
-    from fastconv import _kernels
-    from fastconv.bench import nets
-
     name, contestant, batch, threads = arguments
     fc.set_num_threads(int(threads))
     if contestant.startswith("torch"):

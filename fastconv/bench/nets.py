@@ -13,8 +13,7 @@ from fastconv import applications, layers, optimizers
 from fastconv.bench import mnist_epoch
 from fastconv.bench.layers import UsageError
 from fastconv.bench.peers import onnxruntime_runner, openvino_runner
-from fastconv.bench.rows import Contestant, Options, Row, disagreements
-from fastconv.bench.timing import measure
+from fastconv.bench.rows import Contestant, Options, Row, race
 from fastconv.errors import did_you_mean
 
 PASSES = ("train", "infer")
@@ -95,31 +94,19 @@ def compare(chosen: Iterable[Network], passes: Iterable[str], batch: int | None,
 
 def measure_network(network: Network, which: str, batch: int, options: Options) -> Row:
     """One row: a training step (forward, backward, update) or the probabilities of a batch."""
-    names = _names(which, options)
+    names = present(which, options)
     everybody = contestants(network, which, batch, names)
-    notes = disagreements(everybody, network.tolerance)
-    samples = measure(
-        {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
-    )
+    samples, notes = race(everybody, network.tolerance, options)
     return Row(network.name, f"batch {batch}", which, batch, "images/s", samples, notes=notes)
 
 
-def _names(which: str, options: Options) -> list[str]:
+def present(which: str, options: Options) -> list[str]:
     """Those of CONTESTANTS that are there and can do it."""
     return [name for name in _able(which, CONTESTANTS) if name.split()[0] in ("fastconv", *options.peers)]
 
 
 def _able(which: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if which == "infer" or name not in _RUNNERS]
-
-
-def peak_memory(network: Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
-    """Contestant -> bytes, see `fastconv.bench.memory`."""
-    from fastconv.bench import memory
-
-    names = _names("train", options)
-    threads = fc.get_num_threads()
-    return {name: memory.peak_memory(network.name, name, batch or network.batch, threads) for name in names}
 
 
 def contestants(network: Network, which: str, batch: int, names: Sequence[str]) -> dict[str, Contestant]:

@@ -12,8 +12,7 @@ import numpy as np
 
 from fastconv import ops
 from fastconv.bench.layers import BATCH_NORMS, MAX_POOLS, BatchNormLayer, PoolLayer
-from fastconv.bench.rows import Contestant, Options, Row, disagreements
-from fastconv.bench.timing import measure
+from fastconv.bench.rows import Contestant, Options, Row, race
 
 PASSES = ("forward", "backward")
 LAYERS: dict[str, tuple[PoolLayer | BatchNormLayer, ...]] = {"max_pool": MAX_POOLS, "batch_norm": BATCH_NORMS}
@@ -48,10 +47,7 @@ def _row(case: Case, options: Options) -> Row:
     everybody = {"fastconv": case.ours}
     if "torch" in options.peers:
         everybody |= {"torch NCHW": case.theirs(False), "torch NHWC": case.theirs(True)}
-    notes = disagreements(everybody, TOLERANCE)
-    samples = measure(
-        {name: one.run for name, one in everybody.items()}, options.rounds, options.turn, options.pause, options.clock
-    )
+    samples, notes = race(everybody, TOLERANCE, options)
     return Row(case.title, case.shape, case.which, case.nbytes, "GB/s", samples, case.nbytes, notes=notes)
 
 

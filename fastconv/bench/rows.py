@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.layers import ConvLayer
-from fastconv.bench.timing import Samples
+from fastconv.bench.timing import Samples, measure
 
 Results = dict[str, np.ndarray]
 
@@ -118,3 +118,10 @@ def disagreements(everybody: dict[str, Contestant], tolerance: float) -> list[st
             if not error <= tolerance:  # NaN is not
                 found.append(f"WRONG: {key} of {name} differs from that of {next(iter(everybody))} by {error:.1e}")
     return found
+
+
+def race(everybody: dict[str, Contestant], tolerance: float, options: Options) -> tuple[dict[str, Samples], list[str]]:
+    """Compare everybody's results, then let them take turns; return what they took, and the disagreements."""
+    notes = disagreements(everybody, tolerance)
+    runs = {name: one.run for name, one in everybody.items()}
+    return measure(runs, options.rounds, options.turn, options.pause, options.clock), notes

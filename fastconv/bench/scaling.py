@@ -8,8 +8,7 @@ import fastconv as fc
 from fastconv.bench.conv import TOLERANCE
 from fastconv.bench.layers import ConvLayer
 from fastconv.bench.peers import Problem, contestants
-from fastconv.bench.rows import Options, Row, disagreements
-from fastconv.bench.timing import measure
+from fastconv.bench.rows import Contestant, Options, Row, race
 
 FAMILIES = ("fastconv", "torch NCHW", "torch NHWC")
 
@@ -36,13 +35,12 @@ def compare(
 def _row(problem: Problem, counts: Sequence[int], options: Options) -> Row:
     found = contestants(problem, [peer for peer in options.peers if peer == "torch"])
     everybody = {name: one for name, one in found.items() if name in FAMILIES}
-    notes = disagreements(everybody, TOLERANCE[options.dtype])
     runs = {
-        f"{name} x{count}": _with_threads(count, one.run, name.startswith("torch"))
+        f"{name} x{count}": Contestant(_with_threads(count, one.run, name.startswith("torch")), one.results)
         for name, one in everybody.items()
         for count in counts
     }
-    samples = measure(runs, options.rounds, options.turn, options.pause)
+    samples, notes = race(runs, TOLERANCE[options.dtype], options)
     layer = problem.layer
     return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, layer=layer, notes=notes)
 
