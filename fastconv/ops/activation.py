@@ -59,22 +59,22 @@ def _unknown(name: Any) -> ValueError:
     return ValueError(f"unknown activation {name!r}{did_you_mean(name, NAMES)}; one of {', '.join(NAMES)}")
 
 
-def _apply(x: Any, kind: int, parameter: float = 0.0) -> np.ndarray:
+def _apply(x: Any, name: str, parameter: float = 0.0) -> np.ndarray:
     """An activation that is not told from the shape: every element for itself."""
     x = _checks.array(x, "x")
     y = _kernels.empty(x.shape, x.dtype)
     if x.size:
-        _kernels.activate(x.size, (kind, parameter, None), x, y)
+        _kernels.activate(x.size, (NAMES.index(name), parameter, None), x, y)
     return y
 
 
-def _gradient(dy: Any, y: Any, kind: int, parameter: float = 0.0) -> np.ndarray:
+def _gradient(dy: Any, y: Any, name: str, parameter: float = 0.0) -> np.ndarray:
     y = _checks.array(y, "y")
     dy = _checks.array(dy, "dy", None, y)
     _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")
     dx = _kernels.empty(y.shape, y.dtype)
     if y.size:
-        _kernels.activation_backward((kind, parameter, None), dy, y, dx)
+        _kernels.activation_backward((NAMES.index(name), parameter, None), dy, y, dx)
     return dx
 
 
@@ -83,7 +83,7 @@ def relu(x: Any) -> np.ndarray:
 
     Like every activation here: TypeError for any dtype but float32 and float64.
     """
-    return _apply(x, 1)
+    return _apply(x, "relu")
 
 
 def relu_backward(dy: Any, y: Any) -> np.ndarray:
@@ -91,22 +91,22 @@ def relu_backward(dy: Any, y: Any) -> np.ndarray:
 
     Like every ``_backward`` here: ValueError where the shapes of ``dy`` and ``y`` differ, TypeError where dtypes do.
     """
-    return _gradient(dy, y, 1)
+    return _gradient(dy, y, "relu")
 
 
 def relu6(x: Any) -> np.ndarray:
     """``min(max(x, 0), 6)``. A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10" (2010)."""
-    return _apply(x, 2)
+    return _apply(x, "relu6")
 
 
 def relu6_backward(dy: Any, y: Any) -> np.ndarray:
     """Gradient of :func:`relu6` from its output: ``dy`` where ``0 < y < 6``, else 0."""
-    return _gradient(dy, y, 2)
+    return _gradient(dy, y, "relu6")
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> np.ndarray:
     """``x`` where positive, else ``negative_slope * x``. A. Maas et al. (ICML 2013)."""
-    return _apply(x, 3, _checks.real(negative_slope, "negative_slope"))
+    return _apply(x, "leaky_relu", _checks.real(negative_slope, "negative_slope"))
 
 
 def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.2) -> np.ndarray:
@@ -115,12 +115,12 @@ def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.2) -> np.ndar
     Raises:
         ValueError: ``negative_slope < 0``, for then the output does not tell the sign of the input.
     """
-    return _gradient(dy, y, 3, _not_negative(negative_slope, "negative_slope"))
+    return _gradient(dy, y, "leaky_relu", _not_negative(negative_slope, "negative_slope"))
 
 
 def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
     """``x`` where positive, else ``alpha * (exp(x) - 1)``. D.-A. Clevert et al. (ICLR 2016)."""
-    return _apply(x, 4, _checks.real(alpha, "alpha"))
+    return _apply(x, "elu", _checks.real(alpha, "alpha"))
 
 
 def elu_backward(dy: Any, y: Any, alpha: float = 1.0) -> np.ndarray:
@@ -129,27 +129,27 @@ def elu_backward(dy: Any, y: Any, alpha: float = 1.0) -> np.ndarray:
     Raises:
         ValueError: ``alpha < 0``, for then the output does not tell the sign of the input.
     """
-    return _gradient(dy, y, 4, _not_negative(alpha, "alpha"))
+    return _gradient(dy, y, "elu", _not_negative(alpha, "alpha"))
 
 
 def sigmoid(x: Any) -> np.ndarray:
     """``1 / (1 + exp(-x))``, computed from ``exp(-|x|)`` so that nothing overflows."""
-    return _apply(x, 5)
+    return _apply(x, "sigmoid")
 
 
 def sigmoid_backward(dy: Any, y: Any) -> np.ndarray:
     """Gradient of :func:`sigmoid` from its output: ``dy * y * (1 - y)``."""
-    return _gradient(dy, y, 5)
+    return _gradient(dy, y, "sigmoid")
 
 
 def tanh(x: Any) -> np.ndarray:
     """Hyperbolic tangent."""
-    return _apply(x, 6)
+    return _apply(x, "tanh")
 
 
 def tanh_backward(dy: Any, y: Any) -> np.ndarray:
     """Gradient of :func:`tanh` from its output: ``dy * (1 - y**2)``."""
-    return _gradient(dy, y, 6)
+    return _gradient(dy, y, "tanh")
 
 
 def softmax(x: Any) -> np.ndarray:
@@ -163,7 +163,7 @@ def softmax(x: Any) -> np.ndarray:
 
 def softmax_backward(dy: Any, y: Any) -> np.ndarray:
     """Gradient of :func:`softmax` from its output: ``y * (dy - sum(dy * y))`` over the last axis."""
-    return _gradient(dy, y, 7)
+    return _gradient(dy, y, "softmax")
 
 
 def prelu(x: Any, alpha: Any) -> np.ndarray:
@@ -180,7 +180,7 @@ def prelu(x: Any, alpha: Any) -> np.ndarray:
     y = _kernels.empty(x.shape, x.dtype)
     slope, _ = _slopes(x, alpha)
     if x.size:
-        _kernels.activate(slope.size, (8, 0.0, slope), x, y)
+        _kernels.activate(slope.size, (NAMES.index("prelu"), 0.0, slope), x, y)
     return y
 
 
@@ -230,9 +230,10 @@ def activate(x: Any, activation: Activation) -> np.ndarray:
     x = _checks.array(x, "x")
     channels = x.shape[-1] if x.ndim else 1
     resolved = resolve(activation, channels, x.dtype)
-    if resolved[0] == 0:
+    name = NAMES[resolved[0]]
+    if name == "linear":
         return x
-    if channels == 0 and resolved[0] >= 7:
+    if channels == 0 and name in ("softmax", "prelu"):
         raise ValueError(f"x has shape {x.shape}: its last axis must be at least 1")
     y = _kernels.empty(x.shape, x.dtype)
     if x.size:
@@ -251,11 +252,12 @@ def activation_backward(dy: Any, y: Any, activation: Activation) -> np.ndarray:
     if isinstance(activation, tuple) and activation and activation[0] == "prelu":
         raise ValueError("prelu has no gradient from the output: use prelu_backward, which takes the input")
     kind, parameter, _ = resolve(activation, 0, y.dtype)
-    if kind == 0:
+    name = NAMES[kind]
+    if name == "linear":
         dy = _checks.array(dy, "dy", None, y)
         _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")
         return dy
-    return _gradient(dy, y, kind, _not_negative(parameter, f"{NAMES[kind]}'s slope or alpha"))
+    return _gradient(dy, y, name, _not_negative(parameter, f"{name}'s slope or alpha"))
 
 
 def _not_negative(value: Any, name: str) -> float:

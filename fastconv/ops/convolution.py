@@ -27,8 +27,12 @@ class Plan(NamedTuple):
     """A checked geometry: what the binding wants, and the shape that comes out."""
 
     geometry: tuple[int, ...]  # (N, H, W, C, KH, KW, K, G, SH, SW, DH, DW, PT, PB, PL, PR)
+    input_shape: tuple[int, ...]
     output_shape: tuple[int, int, int, int]
+    strides: Pair
     padding: Padding
+    dilation_rate: Pair
+    groups: int
 
 
 @lru_cache(maxsize=4096)
@@ -50,7 +54,7 @@ def _plan(
     numbers = (n, h, w, c, kh, kw, filters, groups, *strides, *dilation, *pads[0], *pads[1])
     assert oh is not None
     assert ow is not None
-    return Plan(numbers, (n, oh, ow, filters), pads)
+    return Plan(numbers, shape, (n, oh, ow, filters), strides, pads, dilation, groups)
 
 
 def plan(
@@ -121,8 +125,7 @@ def register_conv2d(
 
 def _keywords(p: Plan) -> dict[str, Any]:
     """The geometry as a registered function gets it."""
-    g = p.geometry
-    return {"strides": g[8:10], "padding": p.padding, "dilation_rate": g[10:12], "groups": g[7]}
+    return {"strides": p.strides, "padding": p.padding, "dilation_rate": p.dilation_rate, "groups": p.groups}
 
 
 def _user_function(algorithm: str, which: int) -> Callable[..., np.ndarray] | None:
@@ -212,7 +215,7 @@ def prepare_conv2d(
         algorithm = _prepared_choice(p.geometry, kernel.dtype, _kernels.conv2d_exact())
         name = _encoded[algorithm]
     values = _kernels.conv2d_prepare(p.geometry, name, kernel)
-    return kernel if values is None else PreparedKernel(kernel, algorithm, p.geometry[8:10], values)
+    return kernel if values is None else PreparedKernel(kernel, algorithm, p.strides, values)
 
 
 @lru_cache(maxsize=4096)

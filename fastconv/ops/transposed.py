@@ -78,7 +78,7 @@ def conv2d_transpose(
     p = _plan(x, kernel, strides, padding, output_padding, dilation_rate)
     filters = kernel.shape[2]
     bias = _checks.vector(bias, filters, "bias", x)
-    y = _kernels.empty(p.geometry[:4], x.dtype)
+    y = _kernels.empty(p.input_shape, x.dtype)
     _kernels.conv2d_backward_data(p.geometry, None, x, kernel, y)
     if bias is not None or activation is not None:
         _kernels.finish(y, bias, resolve(activation, filters, x.dtype))
@@ -104,7 +104,7 @@ def conv2d_transpose_backward(
     kernel = _checks.array(kernel, "kernel", 4, x)
     dy = _checks.array(dy, "dy", 4, x)
     p = _plan(x, kernel, strides, padding, output_padding, dilation_rate)
-    _checks.expect_shape(dy, p.geometry[:4], "dy", "the shape of the forward output")
+    _checks.expect_shape(dy, p.input_shape, "dy", "the shape of the forward output")
     dx = None
     if need_dx:
         dx = _kernels.empty(x.shape, x.dtype)
