@@ -65,6 +65,7 @@ def as_inputs(x: Any, ports: Ports) -> list[np.ndarray]:
 
 
 def check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
+    """Raise TypeError for arrays that are no numbers, ValueError for shapes that the model does not take."""
     for array, name, shape in zip(arrays, ports.input_names, ports.input_shapes, strict=True):
         if array.dtype.kind not in "biuf":
             raise TypeError(f'input "{name}" must be an array of numbers, got dtype {array.dtype}')
@@ -83,6 +84,7 @@ def check_inputs(arrays: Sequence[np.ndarray], ports: Ports) -> None:
 
 
 def cast(arrays: Sequence[np.ndarray], ports: Ports) -> list[np.ndarray]:
+    """Return the arrays in the dtypes of the model's inputs."""
     return [array.astype(dtype, copy=False) for array, dtype in zip(arrays, ports.input_dtypes, strict=True)]
 
 
@@ -181,6 +183,7 @@ def make_batch(x: Any, y: Any, sample_weight: Any, ports: Ports) -> Batch:
 
 
 def check_lengths(arrays: Iterable[np.ndarray | None]) -> None:
+    """Raise ValueError unless all arrays have the same number of samples; None has any."""
     lengths = [len(array) for array in arrays if array is not None]
     if len(set(lengths)) > 1:
         raise ValueError(f"x, y and sample_weight must have the same number of samples, got {lengths}")

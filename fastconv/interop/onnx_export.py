@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._version import __version__
 from ..checks import integer
 from ..graph.layer import GraphLayer
 from ..layers.node import Node, Shape, Tensor
@@ -70,8 +71,6 @@ def to_onnx(model: GraphLayer, opset: int = 17) -> onnx.ModelProto:
         if error.name != "onnx":
             raise
         raise ImportError("export to ONNX needs the package onnx: pip install fastconv[onnx]") from error
-    import fastconv
-
     from ._onnx_graph import GraphWriter, Value
 
     newest = onnx.defs.onnx_opset_version()
@@ -103,7 +102,7 @@ def to_onnx(model: GraphLayer, opset: int = 17) -> onnx.ModelProto:
         opset_imports=opsets,
         ir_version=onnx.helper.find_min_ir_version_for(opsets),  # the newest is refused by yesterday's runtimes
         producer_name="fastconv",
-        producer_version=fastconv.__version__,
+        producer_version=__version__,
     )
     writer.fill(proto.graph)
     return proto

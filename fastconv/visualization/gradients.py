@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..checks import integer
 from ..graph.execution import Plan
 from ..graph.flat import find_output, flat_graph
 from ..graph.gradients import PROBABILITIES, input_gradients, no_weight_gradients, one_hot_scores
