@@ -1,5 +1,11 @@
 # Activations. Arrays are (rows, K) whatever their axes; ``activation`` is (kind, parameter, slope or None).
 
+ACTIVATION_KINDS = {
+    "linear": FC_LINEAR, "relu": FC_RELU, "relu6": FC_RELU6, "leaky_relu": FC_LEAKY_RELU, "elu": FC_ELU,
+    "sigmoid": FC_SIGMOID, "tanh": FC_TANH, "softmax": FC_SOFTMAX, "prelu": FC_PRELU,
+}
+
+
 def activate(int64_t K, tuple activation, cnp.ndarray x, cnp.ndarray y):
     """x (..., K) -> y."""
     cdef fc_epilogue e = epilogue_of(None, activation)

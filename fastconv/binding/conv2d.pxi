@@ -1,5 +1,10 @@
 # Convolution. A geometry is the tuple (N, H, W, C, KH, KW, K, G, SH, SW, DH, DW, PT, PB, PL, PR).
 
+CONV2D_PASSES = {
+    "forward": FC_FORWARD, "backward_data": FC_BACKWARD_DATA, "backward_weights": FC_BACKWARD_WEIGHTS,
+}
+
+
 cdef fc_conv2d descriptor(tuple geometry) except *:
     cdef fc_conv2d d
     (d.N, d.H, d.W, d.C, d.KH, d.KW, d.K, d.G, d.SH, d.SW, d.DH, d.DW, d.PT, d.PB, d.PL, d.PR) = geometry

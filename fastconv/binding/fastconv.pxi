@@ -8,7 +8,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_pass:
         FC_FORWARD, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS
     ctypedef enum fc_activation_kind:
-        FC_LINEAR
+        FC_LINEAR, FC_RELU, FC_RELU6, FC_LEAKY_RELU, FC_ELU, FC_SIGMOID, FC_TANH, FC_SOFTMAX, FC_PRELU
 
     ctypedef struct fc_epilogue:
         const void *bias

@@ -25,17 +25,16 @@ from fastconv.ops.activation import (
     tanh,
     tanh_backward,
 )
+from fastconv.ops.algorithms import conv2d_algorithms, register_conv2d
 from fastconv.ops.convolution import (
     PreparedKernel,
     col2im,
     conv2d,
-    conv2d_algorithms,
     conv2d_backward_data,
     conv2d_backward_weights,
     conv2d_choice,
     im2col,
     prepare_conv2d,
-    register_conv2d,
 )
 from fastconv.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward_data, depthwise_conv2d_backward_weights
 from fastconv.ops.dropout import dropout, dropout_backward, spatial_dropout2d, spatial_dropout2d_backward

@@ -16,15 +16,16 @@ Activation: TypeAlias = str | tuple[str, Any] | None
 #: (fc_activation_kind, parameter, slope): what the binding passes to a kernel.
 Resolved: TypeAlias = tuple[int, float, np.ndarray | None]
 
-#: Names in the order of ``fc_activation_kind`` (csrc/fastconv.h).
-NAMES = ("linear", "relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "softmax", "prelu")
+#: Name -> ``fc_activation_kind`` (csrc/fastconv.h).
+KINDS: dict[str, int] = _kernels.ACTIVATION_KINDS
+_NAMES = {kind: name for name, kind in KINDS.items()}
 #: Kinds so cheap that batch normalisation takes them in, their gradient too.
 RECTIFIERS = ("linear", "relu", "relu6", "leaky_relu")
-LINEAR: Resolved = (0, 0.0, None)
+LINEAR: Resolved = (KINDS["linear"], 0.0, None)
 _DEFAULTS = {"leaky_relu": 0.2, "elu": 1.0}
 _PLAIN: dict[str | None, Resolved] = {
     None: LINEAR,
-    **{name: (kind, _DEFAULTS.get(name, 0.0), None) for kind, name in enumerate(NAMES) if name != "prelu"},
+    **{name: (kind, _DEFAULTS.get(name, 0.0), None) for name, kind in KINDS.items() if name != "prelu"},
 }
 
 
@@ -47,16 +48,21 @@ def resolve(activation: Activation, channels: int, dtype: np.dtype) -> Resolved:
     if name == "prelu":
         slope = _checks.array(parameter, "prelu's alpha", like=np.empty(0, dtype))
         _checks.expect_shape(slope, (channels,), "prelu's alpha", "one slope a channel")
-        return NAMES.index(name), 0.0, slope
+        return KINDS[name], 0.0, slope
     if name in _DEFAULTS:
-        return NAMES.index(name), _checks.real(parameter, f"{name}'s parameter"), None
-    if name in NAMES:
+        return KINDS[name], _checks.real(parameter, f"{name}'s parameter"), None
+    if name in KINDS:
         raise ValueError(f"activation {name!r} has no parameter, got {parameter!r}")
     raise _unknown(name)
 
 
+def name_of(resolved: Resolved) -> str:
+    """Return the name of what :func:`resolve` returned."""
+    return _NAMES[resolved[0]]
+
+
 def _unknown(name: Any) -> ValueError:
-    return ValueError(f"unknown activation {name!r}{did_you_mean(name, NAMES)}; one of {', '.join(NAMES)}")
+    return ValueError(f"unknown activation {name!r}{did_you_mean(name, KINDS)}; one of {', '.join(KINDS)}")
 
 
 def _apply(x: Any, name: str, parameter: float = 0.0) -> np.ndarray:
@@ -64,7 +70,7 @@ def _apply(x: Any, name: str, parameter: float = 0.0) -> np.ndarray:
     x = _checks.array(x, "x")
     y = _kernels.empty(x.shape, x.dtype)
     if x.size:
-        _kernels.activate(x.size, (NAMES.index(name), parameter, None), x, y)
+        _kernels.activate(x.size, (KINDS[name], parameter, None), x, y)
     return y
 
 
@@ -74,7 +80,7 @@ def _gradient(dy: Any, y: Any, name: str, parameter: float = 0.0) -> np.ndarray:
     _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")
     dx = _kernels.empty(y.shape, y.dtype)
     if y.size:
-        _kernels.activation_backward((NAMES.index(name), parameter, None), dy, y, dx)
+        _kernels.activation_backward((KINDS[name], parameter, None), dy, y, dx)
     return dx
 
 
@@ -180,7 +186,7 @@ def prelu(x: Any, alpha: Any) -> np.ndarray:
     y = _kernels.empty(x.shape, x.dtype)
     slope, _ = _slopes(x, alpha)
     if x.size:
-        _kernels.activate(slope.size, (NAMES.index("prelu"), 0.0, slope), x, y)
+        _kernels.activate(slope.size, (KINDS["prelu"], 0.0, slope), x, y)
     return y
 
 
@@ -230,7 +236,7 @@ def activate(x: Any, activation: Activation) -> np.ndarray:
     x = _checks.array(x, "x")
     channels = x.shape[-1] if x.ndim else 1
     resolved = resolve(activation, channels, x.dtype)
-    name = NAMES[resolved[0]]
+    name = name_of(resolved)
     if name == "linear":
         return x
     if channels == 0 and name in ("softmax", "prelu"):
@@ -251,8 +257,8 @@ def activation_backward(dy: Any, y: Any, activation: Activation) -> np.ndarray:
     y = _checks.array(y, "y")
     if isinstance(activation, tuple) and activation and activation[0] == "prelu":
         raise ValueError("prelu has no gradient from the output: use prelu_backward, which takes the input")
-    kind, parameter, _ = resolve(activation, 0, y.dtype)
-    name = NAMES[kind]
+    resolved = resolve(activation, 0, y.dtype)
+    name, parameter = name_of(resolved), resolved[1]
     if name == "linear":
         dy = _checks.array(dy, "dy", None, y)
         _checks.expect_shape(dy, y.shape, "dy", "the shape of the output y")

@@ -6,7 +6,7 @@ The guide to all of this arithmetic: Dumoulin and Visin, "A guide to convolution
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,10 +17,8 @@ from fastconv.checks import integer
 from fastconv.errors import channels_first_hint
 from fastconv.ops import _checks, geometry
 from fastconv.ops.activation import LINEAR, Activation, resolve
+from fastconv.ops.algorithms import PASSES, built_in, encoded, from_user, registered, user_function
 from fastconv.ops.geometry import Padding, PaddingLike, Pair, PairLike
-
-FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS = range(3)
-_PASS_NAMES = ("forward", "backward data", "backward weights")
 
 
 class Plan(NamedTuple):
@@ -74,80 +72,9 @@ def plan(
     return _plan(shape, kernel_shape, strides, padding, dilation, groups)
 
 
-class Algorithm(NamedTuple):
-    """Functions that :func:`register_conv2d` was given; a pass that is None runs ``"auto"``."""
-
-    forward: Callable[..., np.ndarray]
-    backward_data: Callable[..., np.ndarray] | None
-    backward_weights: Callable[..., np.ndarray] | None
-
-
-_registered: dict[str, Algorithm] = {}
-_encoded: dict[str, bytes | None] = {"auto": None} | {name: name.encode() for name in _kernels.conv2d_algorithms()}
-
-
-def conv2d_algorithms() -> tuple[str, ...]:
-    """Names that ``algorithm=`` accepts: ``"auto"``, the built-in ones and those of :func:`register_conv2d`."""
-    return (*_encoded, *_registered)
-
-
-def register_conv2d(
-    name: str,
-    forward: Callable[..., np.ndarray],
-    backward_data: Callable[..., np.ndarray] | None = None,
-    backward_weights: Callable[..., np.ndarray] | None = None,
-) -> None:
-    """Make an algorithm of your own usable as ``conv2d(..., algorithm=name)`` and ``Conv2D(algorithm=name)``.
-
-    Args:
-        name: a new name; registering a name again replaces the functions, a built-in name is a ValueError.
-        forward: ``forward(x, kernel, **geometry) -> y``.
-        backward_data: ``backward_data(dy, kernel, input_shape, **geometry) -> dx``.
-        backward_weights: ``backward_weights(x, dy, kernel_size, **geometry) -> dkernel``.
-
-    Every function gets checked, contiguous arrays (NHWC and HWIO) and the keywords ``strides`` and ``dilation_rate`` as
-    (h, w), ``padding`` as ((top, bottom), (left, right)) and ``groups``.
-    Bias and activation are not its business. A pass that is None runs ``"auto"``.
-    """
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"name must be a non-empty string, got {name!r}")
-    if name in _encoded:
-        raise ValueError(f"{name!r} is a built-in algorithm; choose another name")
-    for function, what in (
-        (forward, "forward"),
-        (backward_data, "backward_data"),
-        (backward_weights, "backward_weights"),
-    ):
-        if not callable(function) and (function is not None or what == "forward"):
-            raise TypeError(f"{what} must be a function, got {function!r}")
-    _registered[name] = Algorithm(forward, backward_data, backward_weights)
-
-
 def _keywords(p: Plan) -> dict[str, Any]:
     """The geometry as a registered function gets it."""
     return {"strides": p.strides, "padding": p.padding, "dilation_rate": p.dilation_rate, "groups": p.groups}
-
-
-def _user_function(algorithm: str, which: int) -> Callable[..., np.ndarray] | None:
-    return _registered[algorithm][which] if algorithm in _registered else None
-
-
-def _built_in(algorithm: str, which: int, numbers: tuple[int, ...]) -> bytes | None:
-    """The algorithm's name for the binding; ValueError if it is unknown or cannot serve this geometry."""
-    if algorithm in _registered:
-        return None  # it left this pass to "auto"
-    if algorithm not in _encoded:
-        raise ValueError(f"unknown algorithm {algorithm!r}; there are {', '.join(conv2d_algorithms())}")
-    if algorithm != "auto" and (reason := _kernels.conv2d_refusal(numbers, which, algorithm)):
-        raise ValueError(f"algorithm {algorithm!r} cannot do this {_PASS_NAMES[which]} pass: {reason}")
-    return _encoded[algorithm]
-
-
-def _from_user(algorithm: str, result: Any, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
-    if not isinstance(result, np.ndarray) or result.shape != tuple(shape) or result.dtype != like.dtype:
-        got = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
-        raise ValueError(f"algorithm {algorithm!r} returned {got}, expected {like.dtype} {tuple(shape)}")
-    return result
 
 
 def conv2d_choice(
@@ -171,14 +98,12 @@ def conv2d_choice(
             :func:`prepare_conv2d` has transformed.
         strides, padding, dilation_rate, groups: as in :func:`conv2d`. dtype: float32 or float64.
     """
-    passes = {"forward": FORWARD, "backward_data": BACKWARD_DATA, "backward_weights": BACKWARD_WEIGHTS}
-    if which != "inference" and which not in passes:
-        raise ValueError(f"which must be one of {', '.join(passes)}, inference, got {which!r}")
+    if which != "inference" and which not in PASSES:
+        raise ValueError(f"which must be one of {', '.join(PASSES)}, inference, got {which!r}")
     shape = geometry.shape4(input_shape, "input_shape")
     p = plan(shape, geometry.shape4(kernel_shape, "kernel_shape"), strides, padding, dilation_rate, groups)
-    return _kernels.conv2d_choice(
-        p.geometry, passes.get(which, FORWARD), np.dtype(dtype) == np.float64, which == "inference"
-    )
+    number = PASSES["forward" if which == "inference" else which]
+    return _kernels.conv2d_choice(p.geometry, number, np.dtype(dtype) == np.float64, which == "inference")
 
 
 class PreparedKernel(NamedTuple):
@@ -208,19 +133,19 @@ def prepare_conv2d(
     kernel = _checks.array(kernel, "kernel", 4)
     shape = geometry.shape4(input_shape, "input_shape")
     p = plan(shape, kernel.shape, strides, padding, dilation_rate, groups)
-    if algorithm in _registered:
+    if algorithm in registered:
         return kernel
-    name = _built_in(algorithm, FORWARD, p.geometry)
+    name = built_in(algorithm, "forward", p.geometry)
     if name is None:
         algorithm = _prepared_choice(p.geometry, kernel.dtype, _kernels.conv2d_exact())
-        name = _encoded[algorithm]
+        name = encoded[algorithm]
     values = _kernels.conv2d_prepare(p.geometry, name, kernel)
     return kernel if values is None else PreparedKernel(kernel, algorithm, p.strides, values)
 
 
 @lru_cache(maxsize=4096)
 def _prepared_choice(numbers: tuple[int, ...], dtype: np.dtype, exact: bool) -> str:
-    return _kernels.conv2d_choice(numbers, FORWARD, dtype == np.float64, True)
+    return _kernels.conv2d_choice(numbers, PASSES["forward"], dtype == np.float64, True)
 
 
 def im2col(
@@ -316,13 +241,13 @@ def conv2d(
     filters = kernel.shape[3]
     bias = _checks.vector(bias, filters, "bias", x)
     finish = LINEAR if activation is None else resolve(activation, filters, x.dtype)
-    function = _user_function(algorithm, FORWARD)
+    function = user_function(algorithm, "forward")
     if function is not None:
         result = function(x, kernel, **_keywords(p))
-        y = np.array(_from_user(algorithm, result, p.output_shape, x), order="C")
+        y = np.array(from_user(algorithm, result, p.output_shape, x), order="C")
         _kernels.finish(y, bias, finish)
         return y
-    name = None if algorithm == "auto" else _built_in(algorithm, FORWARD, p.geometry)
+    name = None if algorithm == "auto" else built_in(algorithm, "forward", p.geometry)
     y = _kernels.empty(p.output_shape, x.dtype)
     _kernels.conv2d_forward(p.geometry, name, x, kernel, prepared, bias, finish, y)
     return y
@@ -347,10 +272,10 @@ def conv2d_backward_data(
     kernel = _checks.array(kernel, "kernel", 4, dy)
     p = plan(shape, kernel.shape, strides, padding, dilation_rate, groups)
     _checks.expect_shape(dy, p.output_shape, "dy", "the shape of the forward output")
-    function = _user_function(algorithm, BACKWARD_DATA)
+    function = user_function(algorithm, "backward_data")
     if function is not None:
-        return _from_user(algorithm, function(dy, kernel, shape, **_keywords(p)), shape, dy)
-    name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_DATA, p.geometry)
+        return from_user(algorithm, function(dy, kernel, shape, **_keywords(p)), shape, dy)
+    name = None if algorithm == "auto" else built_in(algorithm, "backward_data", p.geometry)
     dx = _kernels.empty(shape, dy.dtype)
     _kernels.conv2d_backward_data(p.geometry, name, dy, kernel, dx)
     return dx
@@ -380,12 +305,12 @@ def conv2d_backward_weights(
     p = plan(x.shape, kernel_shape, strides, padding, dilation_rate, groups)
     _checks.expect_shape(dy, p.output_shape, "dy", "the shape of the forward output")
     dbias = _kernels.empty((dy.shape[3],), x.dtype)
-    function = _user_function(algorithm, BACKWARD_WEIGHTS)
+    function = user_function(algorithm, "backward_weights")
     if function is not None:
         result = function(x, dy, (kh, kw), **_keywords(p))
         _kernels.column_sums(dy, dbias)
-        return _from_user(algorithm, result, kernel_shape, x), dbias
-    name = None if algorithm == "auto" else _built_in(algorithm, BACKWARD_WEIGHTS, p.geometry)
+        return from_user(algorithm, result, kernel_shape, x), dbias
+    name = None if algorithm == "auto" else built_in(algorithm, "backward_weights", p.geometry)
     dkernel = _kernels.empty(kernel_shape, x.dtype)
     _kernels.conv2d_backward_weights(p.geometry, name, x, dy, dkernel, dbias)
     return dkernel, dbias

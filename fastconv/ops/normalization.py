@@ -17,7 +17,7 @@ import numpy as np
 from fastconv import _kernels
 from fastconv.checks import integer
 from fastconv.ops import _checks
-from fastconv.ops.activation import LINEAR, NAMES, RECTIFIERS, Activation, Resolved, resolve
+from fastconv.ops.activation import LINEAR, RECTIFIERS, Activation, Resolved, name_of, resolve
 
 
 def batch_norm(
@@ -174,7 +174,7 @@ def _backward(
 
 def _rectifier(activation: Activation, x: np.ndarray) -> Resolved:
     resolved = resolve(activation, x.shape[-1], x.dtype)
-    if NAMES[resolved[0]] not in RECTIFIERS or resolved[1] < 0:
+    if name_of(resolved) not in RECTIFIERS or resolved[1] < 0:
         raise ValueError(
             f"activation {activation!r} has no gradient here: it must be None or one of {', '.join(RECTIFIERS)}, with "
             "a slope of at least 0"

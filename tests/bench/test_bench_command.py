@@ -117,7 +117,7 @@ def test_an_algorithm_that_cannot_serve_a_layer_is_a_note(monkeypatch):
     def refuse(x, kernel, **geometry):
         raise ValueError("only on Sundays")
 
-    monkeypatch.setitem(fc.ops.convolution._registered, "sunday", fc.ops.convolution.Algorithm(refuse, None, None))
+    monkeypatch.setitem(fc.ops.algorithms.registered, "sunday", fc.ops.algorithms.Algorithm(refuse, None, None))
     layer = layers.find("lenet", "conv2")[0].with_batch(1)
     options = rows.Options((), ("auto", "sunday"), rounds=1, turn=0.0001, pause=0.0)
     (row,) = conv.compare([layer], ["forward"], options)

@@ -327,7 +327,7 @@ def test_an_unbuilt_layer_says_so():
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D])
 def test_an_algorithm_of_ones_own_serves_all_passes(kind, monkeypatch):
     """``algorithm=`` reaches forward and both backward passes."""
-    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
+    monkeypatch.setattr("fastconv.ops.algorithms.registered", {})
     used = []
 
     def named(name, function):

@@ -235,7 +235,7 @@ def test_depthwise(multiplier: int, dtype: str) -> None:
 
 def test_register_conv2d(monkeypatch: pytest.MonkeyPatch) -> None:
     """A student's own algorithm is usable by name; the passes it lacks are auto's."""
-    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
+    monkeypatch.setattr("fastconv.ops.algorithms.registered", {})
     calls = []
 
     def mine(x: Array, kernel: Array, **geometry: Any) -> Array:
@@ -255,7 +255,7 @@ def test_register_conv2d(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_register_conv2d_refuses_bad_results_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastconv.ops.convolution._registered", {})
+    monkeypatch.setattr("fastconv.ops.algorithms.registered", {})
     with pytest.raises(ValueError, match="'naive' is a built-in algorithm"):
         ops.register_conv2d("naive", lambda x, kernel, **geometry: x)
     for name, function in [("", np.add), (3, np.add), ("mine", None), ("mine", "fast")]:
