@@ -11,6 +11,8 @@ import numpy as np
 INT_MAX = 2**31 - 1
 _MOST_THREADS = 1024
 
+_MOST_OF_A_RANGE = 2**27  # 1 GB as an array
+
 
 def integer(value: Any, name: str, minimum: int = 1) -> int:
     """Return ``value`` as an int.
@@ -48,3 +50,10 @@ def environment_threads(variable: str) -> int | None:
     except (ValueError, OverflowError) as error:
         message = f"{variable}={text!r} in the environment: it must be a whole number from 1 to {_MOST_THREADS}"
         raise ValueError(message) from error
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """Return ``np.asarray(value)``; ValueError for a range so long that the array of its numbers would fill memory."""
+    if isinstance(value, range) and len(value) > _MOST_OF_A_RANGE:
+        raise ValueError(f"{name} is {value!r}, {len(value):,} numbers: pass an array")
+    return np.asarray(value)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import as_array
 from .errors import suggest_names
 from .ops import hwio_to_oihw, nchw_to_nhwc, nhwc_to_nchw, oihw_to_hwio
 from .random import set_random_seed
@@ -40,7 +41,7 @@ def to_categorical(labels: Any, num_classes: int | None = None, dtype: Any = "fl
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got dtype {labels.dtype}; labels.astype(int) if they are whole")
     if labels.ndim > 1 and labels.shape[-1] == 1:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..checks import as_array
 from ..errors import channels_first_hint
 
 
@@ -117,7 +118,7 @@ def _array(value: Any, kind: str) -> Any:
     if value is None:
         return None
     try:
-        return np.asarray(value)
+        return as_array(value, kind)
     except ValueError as error:
         hint = "; fastconv.data.ragged makes one of targets of different sizes" if kind == "target" else ""
         raise ValueError(f"{kind} is not an array of one shape: {error}{hint}") from None

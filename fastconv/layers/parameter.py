@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import as_array
+
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector of any instruction set
 
 
@@ -79,7 +81,7 @@ class Parameter:
         Raises:
             ValueError: another shape. TypeError: values that do not convert to the parameter's dtype.
         """
-        array = np.asarray(value)
+        array = as_array(value, f'values of "{self.name}"')
         if array.shape != self.shape:
             raise ValueError(f'parameter "{self.name}" has shape {self.shape}, got values of shape {array.shape}')
         if array.dtype.kind not in "fiu":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import config, initializers, random, regularizers
+from ..checks import as_array
 from .parameter import ALIGNMENT, Parameter
 
 FLOAT_TYPES = ("float32", "float64")
@@ -203,7 +204,7 @@ class WeightOwner:
         if len(weights) != len(parameters):
             raise ValueError(f"{self.label} has {len(parameters)} weights, got {len(weights)} arrays")
         for (path, parameter), array in zip(parameters, weights, strict=True):
-            if np.shape(array) != parameter.shape:
+            if as_array(array, path).shape != parameter.shape:
                 raise ValueError(f'{self.label}: "{path}" has shape {parameter.shape}, got {np.shape(array)}')
         for (_, parameter), array in zip(parameters, weights, strict=True):
             parameter.assign(array)

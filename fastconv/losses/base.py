@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import as_array
 from ..registry import Configurable, snake_case
 
 
@@ -43,7 +44,7 @@ class Loss(Configurable):
         Raises:
             ValueError: shapes that do not fit, labels out of range or NaN. TypeError: labels that are not integers.
         """
-        values, cache = self.values(np.asarray(y_true), y_pred)
+        values, cache = self.values(as_array(y_true, "y_true"), y_pred)
         return self._reduce(values, cache, sample_weight)
 
     def backward(self, cache: Any) -> np.ndarray:
@@ -53,7 +54,7 @@ class Loss(Configurable):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """Return the loss of a batch."""
-        y_pred = np.asarray(y_pred)
+        y_pred = as_array(y_pred, "y_pred")
         return self.forward(y_true, y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float64), sample_weight)[0]
 
     def get_config(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _targets_like(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 def _weights_like(values: np.ndarray, sample_weight: Any) -> np.ndarray:
     """Give sample weights the dtype of the values and axes to broadcast against them: (N,), (N, 1) or per value."""
-    weights = np.asarray(sample_weight)
+    weights = as_array(sample_weight, "sample_weight")
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight must be numbers, got dtype {weights.dtype}")
     if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import ops
+from ..checks import as_array
 from .base import Elementwise, Loss, float_targets
 
 # Probabilities are kept this far from 0 and 1 before a logarithm is taken, as in Keras.
@@ -139,7 +140,7 @@ class CategoricalCrossentropy(Loss):
 
         The cache is for :meth:`backward_logits`.
         """
-        targets = self.check_targets(np.asarray(y_true), logits)
+        targets = self.check_targets(as_array(y_true, "y_true"), logits)
         losses, probabilities = ops.softmax_cross_entropy(logits, targets, self.label_smoothing)
         loss, cache = self._reduce(losses, (targets, probabilities), sample_weight)
         return loss, cache, probabilities

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels import is_plain
+from fastconv.checks import as_array
 
 _FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -58,7 +59,7 @@ def _is_rows(value: np.ndarray) -> bool:
 def _float_array(value: Any, name: str) -> np.ndarray:
     """``value`` as an array of a native float type in any memory layout."""
     if type(value) is not np.ndarray:
-        value = np.asarray(value)
+        value = as_array(value, name)
     dtype = value.dtype
     if dtype not in _FLOAT_TYPES:
         native = dtype.newbyteorder("=")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import as_array
 from fastconv.ops import _checks
 
 
@@ -72,7 +73,7 @@ def _rows(value: Any, name: str) -> np.ndarray:
 
 def _targets(targets: Any, logits: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     """(labels as int64, None), or (None, rows in logits' dtype)."""
-    targets = np.asarray(targets)
+    targets = as_array(targets, "targets")
     if targets.ndim == logits.ndim:
         if targets.dtype.kind not in "fiub":
             raise TypeError(f"targets must be numbers, got {targets.dtype}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
-from fastconv.checks import INT_MAX
+from fastconv.checks import INT_MAX, as_array
 from fastconv.ops import _checks
 from fastconv.ops.geometry import PaddingLike, PairLike, pool2d_geometry, pool_size_out, shape4
 
@@ -153,7 +153,7 @@ def global_max_pool2d_backward(dy: Any, argmax: Any, input_shape: Sequence[int])
         IndexError: an index outside [0, H * W).
     """
     dy = _plane_gradient(dy, input_shape)
-    argmax = np.asarray(argmax)
+    argmax = as_array(argmax, "argmax")
     if argmax.ndim != 2:
         raise ValueError(f"argmax must have 2 axes, got shape {argmax.shape}")
     return max_pool2d_backward(dy, argmax[:, None, None], input_shape)
@@ -203,7 +203,7 @@ def max_unpool2d_backward(dy: Any, argmax: Any) -> np.ndarray:
     """
     dy = _checks.image(dy, "dy")
     n, h, w, c = dy.shape
-    shape = np.shape(argmax)
+    shape = as_array(argmax, "argmax").shape
     if len(shape) != 4 or shape[0] != n or shape[3] != c:
         raise ValueError(f"argmax has shape {shape}, expected ({n}, OH, OW, {c}) for dy of shape {dy.shape}")
     argmax = _indices(argmax, shape, "argmax", h, w)
@@ -235,7 +235,7 @@ def _plane_gradient(dy: Any, input_shape: Sequence[int]) -> np.ndarray:
 
 def _indices(argmax: Any, shape: Sequence[int], like: str, h: int, w: int) -> np.ndarray:
     """``argmax`` as contiguous int32 of ``shape``."""
-    argmax = np.asarray(argmax)
+    argmax = as_array(argmax, "argmax")
     if argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax must be integers, got {argmax.dtype}")
     _checks.expect_shape(argmax, shape, "argmax", f"the shape of {like}")
