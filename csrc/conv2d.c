@@ -107,20 +107,21 @@ typedef struct {
   fc_status (*prepare)(const fc_kernels *k, const fc_conv2d *d, const void *w, void *prepared);
 } algorithm;
 
-#define FUNCTIONS(name) name##_forward, name##_backward_data, name##_backward_weights
-#define FUNCTIONS_AND_PREPARE(name) FUNCTIONS(name), name##_prepared_size, name##_prepare
+#define PASSES_OF(name) \
+  .forward = name##_forward, .backward_data = name##_backward_data, .backward_weights = name##_backward_weights
+#define PREPARE_OF(name) .prepared_size = name##_prepared_size, .prepare = name##_prepare
 
 /* In the order in which "auto" asks: the first that serves and wins runs. What stands after an algorithm that serves
  * everything runs by name only. */
 static const algorithm algorithms[] = {
-    {"depthwise", not_depthwise, grouped_wins, FUNCTIONS(grouped), NULL, NULL},
-    {"grouped", not_grouped, grouped_wins, FUNCTIONS(grouped), NULL, NULL},
-    {"winograd", winograd_rule, winograd_wins, FUNCTIONS_AND_PREPARE(winograd)},
-    {"implicit_gemm", no_rule, NULL, FUNCTIONS(implicit_gemm), NULL, NULL},
-    {"im2col", no_rule, NULL, FUNCTIONS(im2col), NULL, NULL},
-    {"naive", no_rule, NULL, FUNCTIONS(naive), NULL, NULL},
-    {"winograd_2x2", winograd_3x3_rule, NULL, FUNCTIONS_AND_PREPARE(winograd_2x2)},
-    {"winograd_6x6", winograd_3x3_rule, NULL, FUNCTIONS_AND_PREPARE(winograd_6x6)},
+    {"depthwise", not_depthwise, grouped_wins, PASSES_OF(grouped)},
+    {"grouped", not_grouped, grouped_wins, PASSES_OF(grouped)},
+    {"winograd", winograd_rule, winograd_wins, PASSES_OF(winograd), PREPARE_OF(winograd)},
+    {"implicit_gemm", no_rule, NULL, PASSES_OF(implicit_gemm)},
+    {"im2col", no_rule, NULL, PASSES_OF(im2col)},
+    {"naive", no_rule, NULL, PASSES_OF(naive)},
+    {"winograd_2x2", winograd_3x3_rule, NULL, PASSES_OF(winograd_2x2), PREPARE_OF(winograd_2x2)},
+    {"winograd_6x6", winograd_3x3_rule, NULL, PASSES_OF(winograd_6x6), PREPARE_OF(winograd_6x6)},
 };
 enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
 

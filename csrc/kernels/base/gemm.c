@@ -100,7 +100,7 @@ static tile_output panel_output(const tile_output *block, int64_t start, int64_t
   return out;
 }
 
-/* Rows of A and of C, their elements a and c pitch apart. */
+/* Rows of A, a_pitch apart, and the same rows of C. */
 typedef struct {
   int64_t count, a_pitch, c_pitch;
   const real *a;
