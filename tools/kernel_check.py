@@ -47,6 +47,8 @@ def build(setup: dict, machine: str, compiler: list[str]) -> Path:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, checks + setup["core_jobs"](machine)))
+    for path in set(folder.glob("*/*.o")) - set(map(Path, objects)):  # of sources that are gone
+        path.unlink()
     program = folder / "kernel_check"
     subprocess.run([*compiler, *objects, "-fopenmp", "-lm", "-o", str(program)], check=True)
     return program
