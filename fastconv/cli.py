@@ -83,7 +83,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     try:
         best = _best_classes(arguments)
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, OverflowError, MemoryError, ImportError) as error:
         return _failed("predict", error)
     numbers = {wordnet_id: number for number, (wordnet_id, _) in enumerate(applications.class_names())}
     for path, classes in zip(arguments.images, best, strict=True):

@@ -6,9 +6,8 @@ There is one loop each way. Whoever wants to see every call passes an observer: 
 
 from __future__ import annotations
 
-from collections import deque
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -75,12 +74,17 @@ class Plan:
     def infer(self, inputs: Sequence[Array], training: bool, call: Observer | None = None) -> list[Array]:
         """Return the outputs; an activation lives until its last reader has run."""
         values = self._values(inputs)
-        deque(self._run(values, training, None, call), maxlen=0)
+        self._run(values, training, None, call)
         return [values[i] for i in self.output_slots]
 
     def trace(self, inputs: Sequence[Array], training: bool) -> Iterator[tuple[Layer, Any]]:
         """Yield (layer, output) step by step."""
-        for step, y in self._run(self._values(inputs), training, None, None):
+        values = self._values(inputs)
+        for step in self.steps:
+            y = step.infer(*[values[i] for i in step.sources], training=training)
+            _store(values, step.targets, (y,) if step.target >= 0 else y)
+            for i in step.dead:
+                values[i] = None
             yield step.layer, y
 
     def forward(
@@ -95,47 +99,45 @@ class Plan:
         tape = Tape(active.copy(), needs, len(values))
         for i, x in zip(self.input_slots, inputs, strict=True):
             tape.shapes[i] = x.shape
-        deque(self._run(values, training, tape, call), maxlen=0)
+        self._run(values, training, tape, call)
         return [values[i] for i in self.output_slots], tape
 
-    def _run(
-        self, values: list[Any], training: bool, tape: Tape | None, call: Observer | None
-    ) -> Iterator[tuple[Step, Any]]:
-        """Run the steps on what stands in their slots; yield each with its output. A tape takes in the caches."""
+    def _run(self, values: list[Any], training: bool, tape: Tape | None, call: Observer | None) -> None:
+        """Run the steps on what stands in their slots."""
+        rows = self._rows
+        if tape is not None or call is not None:
+            rows = [(*row[:-1], functools.partial(self._record, row[0], tape, call)) for row in rows]
         step: Step | None = None
         try:
-            kept = tape.kept if tape is not None else repeat(False, len(self.steps))
-            for (step, source, target, dead, infer), keep in zip(self._rows, kept, strict=True):
-                if keep and tape is not None:
-                    y = self._keep(step, values, training, tape, call)
-                elif call is not None:
-                    y = call(step, infer, *[values[i] for i in step.sources], training=training)
-                elif source >= 0:
-                    y = infer(values[source], training=training)
+            for step, source, target, dead, function in rows:
+                if source >= 0:
+                    y = function(values[source], training=training)
                 else:
-                    y = infer(*[values[i] for i in step.sources], training=training)
+                    y = function(*[values[i] for i in step.sources], training=training)
                 if target >= 0:
                     values[target] = y
                 else:
                     _store(values, step.targets, y)
-                if tape is not None:
-                    _store(tape.shapes, step.targets, [y.shape] if target >= 0 else [part.shape for part in y])
                 for i in dead:
                     values[i] = None
-                yield step, y
         except Exception as error:
             _note(error, step and step.layer)
             raise
 
-    def _keep(self, step: Step, values: list[Any], training: bool, tape: Tape, call: Observer | None) -> Any:
-        """Run a step that takes part in the backward pass; its cache goes to the tape."""
-        options = {"need_dx": tape.needs[step.position]} if step.forward_takes_need_dx else {}
-        arguments = [values[i] for i in step.sources]
+    def _record(self, step: Step, tape: Tape | None, call: Observer | None, *arguments: Any, training: bool) -> Any:
+        """Run one step as an observer or a tape wants it; its cache and its output's shape go to the tape."""
+        keep = tape is not None and tape.kept[step.position]
+        function: Callable[..., Any] = step.forward if keep else step.infer
+        options = {"need_dx": tape.needs[step.position]} if keep and tape and step.forward_takes_need_dx else {}
+        y: Any
         if call is None:
-            result = step.forward(*arguments, training=training, **options)
+            y = function(*arguments, training=training, **options)
         else:
-            result = call(step, step.forward, *arguments, training=training, **options)
-        y, tape.caches[step.position] = output_and_cache(step.layer, result)
+            y = call(step, function, *arguments, training=training, **options)
+        if tape is not None:
+            if keep:
+                y, tape.caches[step.position] = output_and_cache(step.layer, y)
+            _store(tape.shapes, step.targets, [y.shape] if step.target >= 0 else [part.shape for part in y])
         return y
 
     def backward(

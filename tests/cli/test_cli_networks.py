@@ -177,3 +177,13 @@ def test_help_imports_no_network(monkeypatch, capsys):
         cli.main(["--help"])
     assert "predict" in capsys.readouterr().out
     assert not any(name.startswith("fastconv.applications") for name in sys.modules)
+
+
+def test_a_keras_file_without_h5py_is_one_line(tmp_path, pictures, capsys, monkeypatch):
+    (tmp_path / "w.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert cli.main(["predict", *pictures, "--model", "lenet5", "--weights", str(tmp_path / "w.h5")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastconv predict: ")
+    assert "h5py" in error
+    assert error.count("\n") == 1
