@@ -45,10 +45,9 @@ def _plan(
     )
     if per_group * groups != c and (hint := channels_first_hint(shape, per_group * groups)):
         raise ValueError(mismatch + hint)
-    _, oh, ow, _ = geometry.conv2d_output_shape(shape, (kh, kw), filters, strides, padding, dilation, groups)
+    (_, oh, ow, _), pads = geometry.conv2d_output(shape, (kh, kw), filters, strides, padding, dilation, groups)
     if per_group * groups != c:
         raise ValueError(mismatch)
-    pads = geometry.resolve_padding(padding, (h, w), (kh, kw), strides, dilation)
     numbers = (n, h, w, c, kh, kw, filters, groups, *strides, *dilation, *pads[0], *pads[1])
     assert oh is not None
     assert ow is not None

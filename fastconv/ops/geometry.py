@@ -97,6 +97,19 @@ def conv2d_output_shape(
     groups: int = 1,
 ) -> tuple[Size, Size, Size, int]:
     """Shape (N, OH, OW, filters) of a convolution of an input (N, H, W, C); sizes may be None."""
+    return conv2d_output(input_shape, kernel_size, filters, strides, padding, dilation_rate, groups)[0]
+
+
+def conv2d_output(
+    input_shape: Sequence[Size],
+    kernel_size: PairLike,
+    filters: int,
+    strides: PairLike,
+    padding: PaddingLike,
+    dilation_rate: PairLike,
+    groups: int,
+) -> tuple[tuple[Size, Size, Size, int], Padding]:
+    """The same shape, and the padding in numbers."""
     kernel, stride = pair(kernel_size, "kernel_size"), pair(strides, "strides")
     dilation = pair(dilation_rate, "dilation_rate")
     filters, groups = integer(filters, "filters"), integer(groups, "groups")
@@ -110,7 +123,7 @@ def conv2d_output_shape(
         None if s is None else conv_size(s, kernel[i], stride[i], *pads[i], dilation[i], _AXES[i])
         for i, s in enumerate((height, width))
     ]
-    return input_shape[0], out[0], out[1], filters
+    return (input_shape[0], out[0], out[1], filters), pads
 
 
 def conv2d_transpose_output_shape(
