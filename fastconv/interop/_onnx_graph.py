@@ -111,7 +111,7 @@ class GraphWriter:
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call of a layer, which a translator turns into nodes.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What each layer is in ONNX: the table, and the layers that compute without looking at windows of an image.
 
-A translator takes a :class:`Call`, adds nodes and returns one :class:`Value` for each output of the layer. It takes its
+A translator takes a :class:`LayerCall`, adds nodes and returns one :class:`Value` for each output of the layer. It takes its
 inputs in the layout it wants; elementwise layers take what is there.
 """
 
@@ -14,7 +14,7 @@ from .. import layers
 from ..graph.layer import GraphLayer
 from ..layers.arguments import ActivationSpec
 from ..layers.base import Layer
-from ._onnx_graph import Call, Value, element_type, in_layout
+from ._onnx_graph import LayerCall, Value, element_type, in_layout
 from ._onnx_windows import (
     average_pool,
     convolution,
@@ -26,7 +26,7 @@ from ._onnx_windows import (
     transposed_convolution,
 )
 
-Translator = Callable[[Call], list[Value]]
+Translator = Callable[[LayerCall], list[Value]]
 
 _COMPUTE = ("forward", "infer", "linear", "__call__")  # who overrides one of these computes something else
 
@@ -60,7 +60,7 @@ def translator(layer: Layer, name: str, model: Translator) -> Translator:
 # ---- activations ----
 
 
-def activated(call: Call, x: str, activation: ActivationSpec, channels: int) -> str:
+def activated(call: LayerCall, x: str, activation: ActivationSpec, channels: int) -> str:
     """Add an activation as ``activation=`` of a layer has it; ``channels`` is the axis of a softmax."""
     kind, parameter = activation if isinstance(activation, tuple) else (activation, None)
     if kind is None:
@@ -76,21 +76,21 @@ def activated(call: Call, x: str, activation: ActivationSpec, channels: int) -> 
     return call.emit({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[kind], x)
 
 
-def _fused(linear: Callable[[Call], str]) -> Translator:
+def _fused(linear: Callable[[LayerCall], str]) -> Translator:
     """A translator that adds the layer's activation to what ``linear`` returns, an (N, C, H, W)."""
 
-    def translate(call: Call) -> list[Value]:
+    def translate(call: LayerCall) -> list[Value]:
         return in_layout(activated(call, linear(call), call.layer.activation, 1), first=True)
 
     return translate
 
 
-def _activation(call: Call) -> list[Value]:
+def _activation(call: LayerCall) -> list[Value]:
     (x,), first = call.any_layout
     return in_layout(activated(call, x, call.layer.activation, 1 if first else -1), first)
 
 
-def _relu(call: Call) -> list[Value]:
+def _relu(call: LayerCall) -> list[Value]:
     """ReLU with threshold, slope and maximum in any combination."""
     layer = call.layer
     if layer.activation is not None:
@@ -108,7 +108,7 @@ def _relu(call: Call) -> list[Value]:
     return in_layout(y, first)
 
 
-def _prelu(call: Call) -> list[Value]:
+def _prelu(call: LayerCall) -> list[Value]:
     (x,), first = call.any_layout
     alpha = call.weight(call.layer.alpha, "alpha", *((2, 0, 1) if first else ()))
     return in_layout(call.emit("PRelu", x, alpha), first)
@@ -117,7 +117,7 @@ def _prelu(call: Call) -> list[Value]:
 # ---- dense, normalisation ----
 
 
-def _dense(call: Call) -> list[Value]:
+def _dense(call: LayerCall) -> list[Value]:
     """Gemm for vectors, a 1 x 1 convolution for images that are (N, C, H, W), a product of matrices for others."""
     layer = call.layer
     bias = [] if layer.bias is None else [call.weight(layer.bias, "bias")]
@@ -133,7 +133,7 @@ def _dense(call: Call) -> list[Value]:
     return in_layout(activated(call, y, layer.activation, 1 if first else -1), first)
 
 
-def _batch_normalization(call: Call) -> list[Value]:
+def _batch_normalization(call: LayerCall) -> list[Value]:
     """ONNX' own for images, so that runtimes can fold it into a convolution; one Mul and Add for everything else."""
     layer = call.layer
     if call.training and layer.trainable:
@@ -150,7 +150,7 @@ def _batch_normalization(call: Call) -> list[Value]:
     return [Value(call.emit("Add", y, call.constant(beta - mean * scale, "shift", call.dtype)))]
 
 
-def _local_response_normalization(call: Call) -> list[Value]:
+def _local_response_normalization(call: LayerCall) -> list[Value]:
     """ONNX divides alpha by the number of channels in the sum, fastconv (and TensorFlow) does not."""
     layer = call.layer
     size = 2 * layer.depth_radius + 1
@@ -163,7 +163,7 @@ def _local_response_normalization(call: Call) -> list[Value]:
     return [Value(call.emit("Reshape", call.emit("LRN", pixels, **arguments), call.emit("Shape", x)))]
 
 
-def _rescaling(call: Call) -> list[Value]:
+def _rescaling(call: LayerCall) -> list[Value]:
     (x,), first = call.any_layout
     dtype = call.output_dtypes[0]
     if dtype != call.input_dtypes[0]:
@@ -180,7 +180,7 @@ def _rescaling(call: Call) -> list[Value]:
 def _merge(op: str) -> Translator:
     """Sum or product, one pair after the other, in fastconv's order."""
 
-    def translate(call: Call) -> list[Value]:
+    def translate(call: LayerCall) -> list[Value]:
         (y, *others), first = call.any_layout
         for other in others:
             y = call.emit(op, y, other)
@@ -189,7 +189,7 @@ def _merge(op: str) -> Translator:
     return translate
 
 
-def _concatenate(call: Call) -> list[Value]:
+def _concatenate(call: LayerCall) -> list[Value]:
     names, first = call.any_layout
     axis = call.layer.axis % call.rank
     return in_layout(call.emit("Concat", *names, axis=(0, 2, 3, 1)[axis] if first else axis), first)
@@ -198,29 +198,29 @@ def _concatenate(call: Call) -> list[Value]:
 # ---- values that move ----
 
 
-def _identity(call: Call) -> list[Value]:
+def _identity(call: LayerCall) -> list[Value]:
     if call.training and call.layer.rate:
         raise NotImplementedError(f"{call.layer.label} was called with training=True: its noise has no export")
     return list(call.inputs)
 
 
-def _flatten(call: Call) -> list[Value]:
+def _flatten(call: LayerCall) -> list[Value]:
     return [Value(call.emit("Flatten", call.last(), axis=1))]
 
 
-def _reshape(call: Call) -> list[Value]:
+def _reshape(call: LayerCall) -> list[Value]:
     sizes = call.output_shapes[0][1:]
     target = call.layer.target_shape if None in sizes else sizes
     return [Value(call.emit("Reshape", call.last(), call.integers([0, *target], "shape")))]
 
 
-def _zero_padding(call: Call) -> list[Value]:
+def _zero_padding(call: LayerCall) -> list[Value]:
     (top, bottom), (left, right) = call.layer.padding
     pads = call.integers([0, 0, top, left, 0, 0, bottom, right], "padding")
     return in_layout(call.emit("Pad", call.first(), pads), first=True)
 
 
-def _cropping(call: Call) -> list[Value]:
+def _cropping(call: LayerCall) -> list[Value]:
     (top, bottom), (left, right) = call.layer.cropping
     far = np.iinfo(np.int64).max
     starts = call.integers([top, left], "starts")
@@ -228,7 +228,7 @@ def _cropping(call: Call) -> list[Value]:
     return in_layout(call.emit("Slice", call.first(), starts, ends, call.integers([2, 3], "axes")), first=True)
 
 
-def _up_sampling(call: Call) -> list[Value]:
+def _up_sampling(call: LayerCall) -> list[Value]:
     scales = call.constant([1, 1, *call.layer.size], "scales", np.float32)
     if call.layer.interpolation == "nearest":
         how = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
@@ -238,7 +238,7 @@ def _up_sampling(call: Call) -> list[Value]:
 
 
 def _global_pool(op: str) -> Translator:
-    def translate(call: Call) -> list[Value]:
+    def translate(call: LayerCall) -> list[Value]:
         y = call.emit(op, call.first())
         return in_layout(y, first=True) if call.layer.keepdims else [Value(call.emit("Flatten", y, axis=1))]
 

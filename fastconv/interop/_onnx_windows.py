@@ -17,10 +17,10 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from ..ops.geometry import Pair, conv2d_transpose_plan, resolve_padding
-from ._onnx_graph import Call, Value, in_layout
+from ._onnx_graph import LayerCall, Value, in_layout
 
 
-def _fixed_padding(call: Call, window: Pair, dilation: Pair) -> list[int] | None:
+def _fixed_padding(call: LayerCall, window: Pair, dilation: Pair) -> list[int] | None:
     """(top, left, bottom, right) of a convolution or pool, or None where it depends on a size that varies."""
     layer, size = call.layer, call.size
     if layer.padding == "same":
@@ -37,7 +37,7 @@ def _extents(window: Pair, dilation: Pair) -> Pair:
     return (window[0] - 1) * dilation[0] + 1, (window[1] - 1) * dilation[1] + 1
 
 
-def _padded(call: Call, x: str, window: Pair, dilation: Pair, border: float = 0.0) -> tuple[str, dict[str, Any]]:
+def _padded(call: LayerCall, x: str, window: Pair, dilation: Pair, border: float = 0.0) -> tuple[str, dict[str, Any]]:
     """``x``, and the attributes by which an operator pads it.
 
     "same" for sizes that vary is ``auto_pad`` where ONNX Runtime has it: not for dilated windows, nor for some that are
@@ -52,7 +52,7 @@ def _padded(call: Call, x: str, window: Pair, dilation: Pair, border: float = 0.
     return _pad_to_same(call, x, extents, border), {}
 
 
-def _pad_to_same(call: Call, x: str, extents: Pair, border: float) -> str:
+def _pad_to_same(call: LayerCall, x: str, extents: Pair, border: float) -> str:
     """Pad ``x`` when the graph runs, in all by max((ceil(H / stride) - 1) * stride + extent - H, 0)."""
     strides = call.layer.strides
     size, stride = call.plane(x), call.integers(strides, "strides")
@@ -65,32 +65,32 @@ def _pad_to_same(call: Call, x: str, extents: Pair, border: float) -> str:
     return call.emit("Pad", x, pads, call.constant(border, "border", call.dtype))
 
 
-def _bias(call: Call) -> list[str]:
+def _bias(call: LayerCall) -> list[str]:
     return [] if call.layer.bias is None else [call.weight(call.layer.bias, "bias")]
 
 
 # ---- convolutions: each returns the name of an (N, C, H, W) before the activation ----
 
 
-def _conv(call: Call, kernel: str, bias: list[str], groups: int) -> str:
+def _conv(call: LayerCall, kernel: str, bias: list[str], groups: int) -> str:
     layer = call.layer
     x, padding = _padded(call, call.first(), layer.kernel_size, layer.dilation_rate)
     geometry = {"kernel_shape": layer.kernel_size, "strides": layer.strides, "dilations": layer.dilation_rate}
     return call.emit("Conv", x, kernel, *bias, group=groups, **geometry, **padding)
 
 
-def convolution(call: Call) -> str:
+def convolution(call: LayerCall) -> str:
     """Conv2D: the kernel (KH, KW, C / groups, K) becomes (K, C / groups, KH, KW)."""
     return _conv(call, call.weight(call.layer.kernel, "kernel", 3, 2, 0, 1), _bias(call), call.layer.groups)
 
 
-def depthwise_convolution(call: Call) -> str:
+def depthwise_convolution(call: LayerCall) -> str:
     """DepthwiseConv2D: as many groups as channels."""
     kernel = call.layer.kernel.value
     return _conv(call, _depthwise_kernel(call, kernel, "kernel"), _bias(call), kernel.shape[2])
 
 
-def separable_convolution(call: Call) -> str:
+def separable_convolution(call: LayerCall) -> str:
     """SeparableConv2D: two convolutions."""
     layer = call.layer
     depthwise = layer.depthwise_kernel.value
@@ -99,13 +99,13 @@ def separable_convolution(call: Call) -> str:
     return call.emit("Conv", hidden, pointwise, *_bias(call), kernel_shape=[1, 1])
 
 
-def _depthwise_kernel(call: Call, kernel: np.ndarray, name: str) -> str:
+def _depthwise_kernel(call: LayerCall, kernel: np.ndarray, name: str) -> str:
     """(KH, KW, C, multiplier) as (C * multiplier, 1, KH, KW)."""
     kh, kw, channels, multiplier = kernel.shape
     return call.constant(kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw), name)
 
 
-def transposed_convolution(call: Call) -> str:
+def transposed_convolution(call: LayerCall) -> str:
     """Conv2DTranspose: the kernel (KH, KW, K, C) becomes (C, K, KH, KW)."""
     layer = call.layer
     spec = (layer.kernel_size, layer.strides, layer.padding, layer.output_padding, layer.dilation_rate)
@@ -134,7 +134,7 @@ def _numbers(padding: Any) -> Any:
     return resolve_padding(padding, (None, None), (1, 1), (1, 1), (1, 1))
 
 
-def locally_connected(call: Call) -> str:
+def locally_connected(call: LayerCall) -> str:
     """LocallyConnected2D: a convolution with unit kernels lays out the windows, a batch of products does the rest.
 
     The windows are (N, C * KH * KW, OH, OW); every pixel multiplies its own (C * KH * KW, filters).
@@ -158,7 +158,7 @@ def locally_connected(call: Call) -> str:
 # ---- pools ----
 
 
-def _pool_padding(call: Call, x: str, border: float) -> tuple[str, dict[str, Any]]:
+def _pool_padding(call: LayerCall, x: str, border: float) -> tuple[str, dict[str, Any]]:
     """As :func:`_padded`; ``ceil_mode`` is the padding explained at the top of this file."""
     layer = call.layer
     x, padding = _padded(call, x, layer.pool_size, (1, 1), border)
@@ -172,7 +172,7 @@ def _pool_padding(call: Call, x: str, border: float) -> tuple[str, dict[str, Any
     return x, padding
 
 
-def max_pool(call: Call) -> list[Value]:
+def max_pool(call: LayerCall) -> list[Value]:
     """MaxPool2D; ONNX counts its maxima through the whole tensor, fastconv through a plane."""
     layer, x = call.layer, call.first()
     padded, padding = _pool_padding(call, x, -np.inf)
@@ -194,7 +194,7 @@ def max_pool(call: Call) -> list[Value]:
     return [Value(first=y), Value(first=argmax)]
 
 
-def average_pool(call: Call) -> list[Value]:
+def average_pool(call: LayerCall) -> list[Value]:
     """AvgPool2D: ONNX' operator where it divides by the same number of pixels."""
     layer, x = call.layer, call.first()
     geometry = {"kernel_shape": layer.pool_size, "strides": layer.strides}
@@ -219,7 +219,7 @@ def average_pool(call: Call) -> list[Value]:
     return in_layout(call.emit("AveragePool", padded, count_include_pad=counted, **geometry, **padding), first=True)
 
 
-def max_unpool(call: Call) -> list[Value]:
+def max_unpool(call: LayerCall) -> list[Value]:
     """MaxUnpool2D: values scattered into planes of zeros.
 
     ONNX has a MaxUnpool, but it counts through the whole tensor of the pool's input, whose size it must guess.

@@ -127,11 +127,11 @@ def _write_calls(
         prefix: path of the model, ending in a slash, or nothing.
         training: whether the model itself is called with ``training=True``.
     """
-    from ._onnx_graph import Call
+    from ._onnx_graph import LayerCall
     from ._onnx_layers import translator
 
     for node in nodes:
-        call = Call(
+        call = LayerCall(
             writer=writer,
             layer=node.layer,
             name=prefix + names[node.layer],
