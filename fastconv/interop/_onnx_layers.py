@@ -1,7 +1,7 @@
 """What each layer is in ONNX: the table, and the layers that compute without looking at windows of an image.
 
-A translator takes a :class:`LayerCall`, adds nodes and returns one :class:`Value` for each output of the layer. It takes its
-inputs in the layout it wants; elementwise layers take what is there.
+A translator takes a :class:`LayerCall`, adds nodes and returns one :class:`Value` for each output of the layer. It
+takes its inputs in the layout it wants; elementwise layers take what is there.
 """
 
 from __future__ import annotations
