@@ -47,7 +47,7 @@ def application(name: str, **arguments: Any) -> Callable[[], fc.Model]:
 
 def _zoo(name: str, function: str, **arguments: Any) -> Network:
     # Through dozens of batch normalisations rounding grows: after one step in float32 two right losses may be 1 %
-    # apart, where float64 agrees to 1e-8 (tests/test_zoo_training.py).
+    # apart, where float64 agrees to 1e-8 (tests/applications/test_zoo_training.py).
     build = application(function, **arguments)
     return Network(name, 8, build, lambda: optimizers.SGD(0.0001, momentum=0.9), tolerance=0.02)
 
