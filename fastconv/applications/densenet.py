@@ -9,9 +9,7 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish
-from ._keras import check_top, keras_input, keras_top
-from ._weights import published
+from ._frame import InputShape, KerasFrame
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions", "preprocess_input"]
@@ -51,8 +49,8 @@ def DenseNet121(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _densenet("densenet121", (6, 12, 24, 16), *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _densenet(frame, "densenet121", (6, 12, 24, 16))
 
 
 def DenseNet169(
@@ -69,8 +67,8 @@ def DenseNet169(
 
     Otherwise, and in its arguments and errors, as :func:`DenseNet121`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _densenet("densenet169", (6, 12, 32, 32), *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _densenet(frame, "densenet169", (6, 12, 32, 32))
 
 
 def DenseNet201(
@@ -87,25 +85,12 @@ def DenseNet201(
 
     Keras' weights: 77.3 %. Otherwise, and in its arguments and errors, as :func:`DenseNet121`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _densenet("densenet201", (6, 12, 48, 32), *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _densenet(frame, "densenet201", (6, 12, 48, 32))
 
 
-def _densenet(
-    published_name: str,
-    depths: Sequence[int],
-    include_top: bool,
-    weights: Any,
-    input_tensor: Tensor | None,
-    input_shape: InputShape,
-    pooling: str | None,
-    classes: int,
-    classifier_activation: Any,
-    name: str,
-    growth_rate: int = GROWTH_RATE,
-) -> Model:
-    check_top(include_top, weights, classes, classifier_activation)
-    inputs = keras_input(input_shape, input_tensor, include_top, size=224, minimum=32)
+def _densenet(frame: KerasFrame, published_name: str, depths: Sequence[int], growth_rate: int = GROWTH_RATE) -> Model:
+    inputs = frame.begin((224, 224, 3), minimum=32)
     x = layers.ZeroPadding2D(3)(inputs)
     x = layers.Conv2D(2 * growth_rate, 7, strides=2, use_bias=False, name="conv1_conv")(x)
     x = _bn_relu(x, "conv1_bn", "conv1_relu")
@@ -117,8 +102,7 @@ def _densenet(
         for i in range(1, depth + 1):
             x = _dense_layer(x, growth_rate, f"conv{block}_block{i}")
     x = _bn_relu(x, "bn", "relu")
-    x = keras_top(x, include_top, pooling, classes, classifier_activation, named_pooling=True)
-    return finish(inputs, x, name, weights, published(published_name, include_top))
+    return frame.finish(inputs, frame.end(x, frame.top, named_pooling=True), published_name)
 
 
 def _dense_layer(x: Tensor, growth_rate: int, name: str) -> Tensor:

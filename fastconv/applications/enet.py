@@ -8,8 +8,8 @@ from .. import layers
 from ..initializers import Constant
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import Width
+from ._frame import Frame, InputShape
+from ._parts import Width
 from .imagenet import preprocessing_of
 
 __all__ = ["ENet", "preprocess_input"]
@@ -62,8 +62,9 @@ def ENet(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     n = Width(width)
-    inputs = image_input(input_shape, input_tensor, (512, 512, 3), 8, fixed_size=False)
+    inputs = frame.begin((512, 512, 3), minimum=8)
     if any(size is not None and size % 8 for size in inputs.shape[1:3]):
         raise ValueError(f"height and width must be multiples of 8, got input shape {inputs.shape[1:]}")
     x = _initial(inputs, n(16))
@@ -75,17 +76,19 @@ def ENet(
     for section in (2, 3):
         for i, (kernel, dilation) in enumerate(_CONTEXT, 1):
             x = _bottleneck(x, kernel, dilation, 0.1, "prelu", f"bottleneck{section}_{i}")
-    if not include_top:
-        return finish(inputs, pooled(x, pooling), name, weights)
-    x = _grow(x, indices2, 4 * base, "bottleneck4_0")
-    for i in range(1, 3):
-        x = _bottleneck(x, *_REGULAR, 0.1, "relu", f"bottleneck4_{i}")
-    x = _grow(x, indices1, base, "bottleneck5_0")
-    x = _bottleneck(x, *_REGULAR, 0.1, "relu", "bottleneck5_1")
-    last = layers.Conv2DTranspose(
-        classes, 3, 2, 1, 1, activation=classifier_activation, use_bias=False, name="fullconv"
-    )
-    return finish(inputs, last(x), name, weights)
+
+    def decoder(x: Tensor) -> Tensor:
+        x = _grow(x, indices2, 4 * base, "bottleneck4_0")
+        for i in range(1, 3):
+            x = _bottleneck(x, *_REGULAR, 0.1, "relu", f"bottleneck4_{i}")
+        x = _grow(x, indices1, base, "bottleneck5_0")
+        x = _bottleneck(x, *_REGULAR, 0.1, "relu", "bottleneck5_1")
+        last = layers.Conv2DTranspose(
+            classes, 3, 2, 1, 1, activation=classifier_activation, use_bias=False, name="fullconv"
+        )
+        return last(x)
+
+    return frame.finish(inputs, frame.end(x, decoder))
 
 
 def _initial(x: Tensor, filters: int) -> Tensor:

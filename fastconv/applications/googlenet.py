@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import Width, conv_relu, dense_relu
+from ._frame import Frame, InputShape
+from ._parts import Width, conv_relu, dense_relu
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["AUXILIARY_LOSS_WEIGHT", "LOSS_WEIGHTS", "GoogLeNet", "decode_predictions", "preprocess_input"]
@@ -97,25 +97,27 @@ def GoogLeNet(
         TypeError, ValueError: an argument of the wrong type or out of range; auxiliary heads without a top.
         CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     if auxiliary and not include_top:
         raise ValueError("auxiliary=True needs include_top=True: the heads are classifiers")
     n = Width(width)
-    minimum = 79 if auxiliary else 47
-    inputs = image_input(input_shape, input_tensor, (224, 224, 3), minimum, fixed_size=auxiliary)
+    inputs = frame.begin((224, 224, 3), minimum=79 if auxiliary else 47, flattens=auxiliary)
     x = _beginning(inputs, n)
-    heads = []
+    heads: list[Tensor] = []
     for module, row in _TABLE.items():
         x = _inception(x, _Module(*map(n, row)), f"inception_{module}")
         if module in _POOLED_AFTER:
             x = layers.MaxPool2D(3, 2, ceil_mode=True, name=_POOLED_AFTER[module])(x)
         if auxiliary and module in _HEAD_AFTER:
             heads.append(_auxiliary_head(x, n, classes, classifier_activation, _HEAD_AFTER[module]))
-    if not include_top:
-        return finish(inputs, pooled(x, pooling), name, weights)
-    x = layers.GlobalAvgPool2D(name="pool5")(x)
-    x = layers.Dropout(0.4, name="drop5")(x)
-    x = layers.Dense(classes, activation=classifier_activation, name="loss3_classifier")(x)
-    return finish(inputs, [x, *heads] if auxiliary else x, name, weights)
+
+    def top(x: Tensor) -> Tensor | list[Tensor]:
+        x = layers.GlobalAvgPool2D(name="pool5")(x)
+        x = layers.Dropout(0.4, name="drop5")(x)
+        x = layers.Dense(classes, activation=classifier_activation, name="loss3_classifier")(x)
+        return [x, *heads] if auxiliary else x
+
+    return frame.finish(inputs, frame.end(x, top))
 
 
 def _beginning(x: Tensor, n: Width) -> Tensor:

@@ -9,9 +9,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish
-from ._keras import check_top, keras_input, keras_top, scaled
-from ._weights import published
+from ._frame import InputShape, KerasFrame
+from ._parts import scaled
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]
@@ -58,8 +57,8 @@ def InceptionV3(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    check_top(include_top, weights, classes, classifier_activation)
-    inputs = keras_input(input_shape, input_tensor, include_top, size=299, minimum=75)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    inputs = frame.begin((299, 299, 3), minimum=75)
 
     def conv(x: Tensor, filters: int, *size: int, strides: int = 1, padding: str = "same") -> Tensor:
         """Convolution without bias, batch normalisation without gamma, ReLU; ``size``: height and width, or both."""
@@ -83,8 +82,7 @@ def InceptionV3(
     x = _to_8(conv, x, "mixed8")
     for i in range(EXPANDED):  # 8 x 8
         x = _expanded(conv, x, i)
-    x = keras_top(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, x, name, weights, published("inception_v3", include_top))
+    return frame.finish(inputs, frame.end(x, frame.top), "inception_v3")
 
 
 def _pool_and_project(conv: Conv, x: Tensor, filters: int) -> Tensor:

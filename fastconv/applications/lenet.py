@@ -7,8 +7,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import Width
+from ._frame import Frame, InputShape
+from ._parts import Width
 from .imagenet import preprocessing_of
 
 __all__ = ["LeNet5", "preprocess_input"]
@@ -51,17 +51,18 @@ def LeNet5(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     n = Width(width)
-    inputs = image_input(input_shape, input_tensor, (28, 28, 1), 12, fixed_size=include_top)
+    inputs = frame.begin((28, 28, 1), minimum=12, flattens=True)
     x = layers.Conv2D(n(6), 5, padding="same", activation="relu", name="c1")(inputs)
     x = layers.MaxPool2D(2, name="s2")(x)
     x = layers.Conv2D(n(16), 5, activation="relu", name="c3")(x)
     x = layers.MaxPool2D(2, name="s4")(x)
-    if include_top:
+
+    def top(x: Tensor) -> Tensor:
         x = layers.Flatten(name="flatten")(x)
         x = layers.Dense(n(120), activation="relu", name="c5")(x)
         x = layers.Dense(n(84), activation="relu", name="f6")(x)
-        x = layers.Dense(classes, activation=classifier_activation, name="output")(x)
-    else:
-        x = pooled(x, pooling)
-    return finish(inputs, x, name, weights)
+        return layers.Dense(classes, activation=classifier_activation, name="output")(x)
+
+    return frame.finish(inputs, frame.end(x, top))

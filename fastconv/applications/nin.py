@@ -7,8 +7,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import Width, conv_relu
+from ._frame import Frame, InputShape
+from ._parts import Width, conv_relu
 from .imagenet import preprocessing_of
 
 __all__ = ["NiN", "preprocess_input"]
@@ -53,8 +53,9 @@ def NiN(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     n = Width(width)
-    inputs = image_input(input_shape, input_tensor, (32, 32, 3), 6, fixed_size=False)
+    inputs = frame.begin((32, 32, 3), minimum=6)
     x = conv_relu(inputs, n(192), 5, "conv1")
     x = conv_relu(x, n(160), 1, "cccp1")
     x = conv_relu(x, n(96), 1, "cccp2")
@@ -67,10 +68,10 @@ def NiN(
     x = layers.Dropout(0.5, name="drop2")(x)
     x = conv_relu(x, n(192), 3, "conv3")
     x = conv_relu(x, n(192), 1, "cccp5")
-    if include_top:
+
+    def top(x: Tensor) -> Tensor:
         x = conv_relu(x, classes, 1, "cccp6")
         x = layers.GlobalAvgPool2D(name="pool3")(x)
-        x = layers.Activation(classifier_activation, name="predictions")(x)
-    else:
-        x = pooled(x, pooling)
-    return finish(inputs, x, name, weights)
+        return layers.Activation(classifier_activation, name="predictions")(x)
+
+    return frame.finish(inputs, frame.end(x, top))

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish
-from ._keras import check_top, keras_input, keras_top
+from ._frame import InputShape, KerasFrame
 from ._variants import resolve_variant
-from ._weights import published
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]
@@ -79,8 +77,8 @@ def ResNet18(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _resnet("resnet18", _basic, FORMS["torchvision"], *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _resnet(frame, "resnet18", _basic, FORMS["torchvision"])
 
 
 def ResNet34(
@@ -98,8 +96,8 @@ def ResNet34(
     With moving statistics 21,814,696. Top-1: 75.5 % of the paper (ten crops, option B), 73.3 % of torchvision's weights
     (one crop). Otherwise, and in its arguments and errors, as :func:`ResNet18`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _resnet("resnet34", _basic, FORMS["torchvision"], *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _resnet(frame, "resnet34", _basic, FORMS["torchvision"])
 
 
 def ResNet50(
@@ -136,8 +134,9 @@ def ResNet50(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _resnet("resnet50", _bottleneck, FORMS[resolve_variant(variant, weights)], *arguments)
+    form = FORMS[resolve_variant(variant, weights)]
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _resnet(frame, "resnet50", _bottleneck, form)
 
 
 def ResNet101(
@@ -157,8 +156,9 @@ def ResNet101(
     Top-1: 78.3 % of the paper (ten crops), 76.4 % of Keras' weights. Otherwise, and in its arguments and errors, as
     :func:`ResNet50`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _resnet("resnet101", _bottleneck, FORMS[resolve_variant(variant, weights)], *arguments)
+    form = FORMS[resolve_variant(variant, weights)]
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _resnet(frame, "resnet101", _bottleneck, form)
 
 
 def ResNet152(
@@ -178,27 +178,20 @@ def ResNet152(
     Top-1: 78.6 % of the paper (ten crops), 76.6 % of Keras' weights. Otherwise, and in its arguments and errors, as
     :func:`ResNet50`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _resnet("resnet152", _bottleneck, FORMS[resolve_variant(variant, weights)], *arguments)
+    form = FORMS[resolve_variant(variant, weights)]
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _resnet(frame, "resnet152", _bottleneck, form)
 
 
 def _resnet(
+    frame: KerasFrame,
     architecture: str,
     block: Block,
     form: Form,
-    include_top: bool,
-    weights: Any,
-    input_tensor: Tensor | None,
-    input_shape: InputShape,
-    pooling: str | None,
-    classes: int,
-    classifier_activation: Any,
-    name: str,
     width: int = WIDTH,
     depths: Sequence[int] | None = None,
 ) -> Model:
-    check_top(include_top, weights, classes, classifier_activation)
-    inputs = keras_input(input_shape, input_tensor, include_top, size=224, minimum=32)
+    inputs = frame.begin((224, 224, 3), minimum=32)
     x = _stem(inputs, width, form)
     for stage, depth in enumerate(depths or DEPTHS[architecture]):
         for i in range(depth):
@@ -206,9 +199,8 @@ def _resnet(
             # A basic block keeps the channels in conv2_x, so its first shortcut needs no projection.
             project = not i and (block is _bottleneck or stage > 0)
             x = block(x, width * 2**stage, strides, project, f"conv{stage + 2}_block{i + 1}", form)
-    x = keras_top(x, include_top, pooling, classes, classifier_activation, named_pooling=True)
-    has_published = form is FORMS["keras"]
-    return finish(inputs, x, name, weights, published(architecture, include_top) if has_published else None)
+    outputs = frame.end(x, frame.top, named_pooling=True)
+    return frame.finish(inputs, outputs, architecture if form is FORMS["keras"] else None)
 
 
 def _stem(x: Tensor, width: int, form: Form) -> Tensor:

@@ -8,8 +8,8 @@ from .. import layers
 from ..initializers import RandomNormal
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import Width, conv_relu
+from ._frame import Frame, InputShape
+from ._parts import Width, conv_relu
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["SqueezeNet", "decode_predictions", "preprocess_input"]
@@ -80,26 +80,27 @@ def SqueezeNet(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     if version not in _VERSIONS:
         raise ValueError(f"version must be '1.0' or '1.1', got {version!r}")
     if bypass not in _BYPASSES:
         raise ValueError(f"bypass must be None, 'simple' or 'complex', got {bypass!r}")
     n, kind = Width(width), _VERSIONS[version]
-    inputs = image_input(input_shape, input_tensor, (227, 227, 3), kind.minimum, fixed_size=False)
+    inputs = frame.begin((227, 227, 3), kind.minimum)
     x = conv_relu(inputs, n(kind.filters), kind.kernel_size, "conv1", strides=2, padding="valid")
     x = layers.MaxPool2D(3, 2, ceil_mode=True, name="pool1")(x)
     for i, squeeze in _SQUEEZE.items():
         x = _fire(x, n(squeeze), n(4 * squeeze), f"fire{i}", _bypass_of(i, bypass))
         if i in kind.pools:
             x = layers.MaxPool2D(3, 2, ceil_mode=True, name=f"pool{i}")(x)
-    if include_top:
+
+    def top(x: Tensor) -> Tensor:
         x = layers.Dropout(0.5, name="drop9")(x)
         conv10 = layers.Conv2D(classes, 1, activation="relu", kernel_initializer=RandomNormal(0.0, 0.01), name="conv10")
         x = layers.GlobalAvgPool2D(name="pool10")(conv10(x))
-        x = layers.Activation(classifier_activation, name="predictions")(x)
-    else:
-        x = pooled(x, pooling)
-    return finish(inputs, x, name, weights)
+        return layers.Activation(classifier_activation, name="predictions")(x)
+
+    return frame.finish(inputs, frame.end(x, top))
 
 
 def _bypass_of(i: int, bypass: str | None) -> str | None:

@@ -9,9 +9,7 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, pooled
-from ._keras import check_top, keras_input
-from ._weights import published
+from ._frame import InputShape, KerasFrame
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["VGG16", "VGG19", "decode_predictions", "preprocess_input"]
@@ -55,8 +53,8 @@ def VGG16(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _vgg("vgg16", D, *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _vgg(frame, "vgg16", D)
 
 
 def VGG19(
@@ -74,35 +72,27 @@ def VGG19(
     Top-1: 75.2 % of the paper (three sizes, table 4), 71.3 % of Keras' weights on one crop. Otherwise, and
     in its arguments and errors, as :func:`VGG16`.
     """
-    arguments = (include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-    return _vgg("vgg19", E, *arguments)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    return _vgg(frame, "vgg19", E)
 
 
 def _vgg(
+    frame: KerasFrame,
     published_name: str,
     depths: Sequence[int],
-    include_top: bool,
-    weights: Any,
-    input_tensor: Tensor | None,
-    input_shape: InputShape,
-    pooling: str | None,
-    classes: int,
-    classifier_activation: Any,
-    name: str,
     widths: Sequence[int] = WIDTHS,
     units: int = UNITS,
 ) -> Model:
-    check_top(include_top, weights, classes, classifier_activation)
-    inputs = x = keras_input(input_shape, input_tensor, include_top, size=224, minimum=32, fixed_size=True)
+    inputs = x = frame.begin((224, 224, 3), minimum=32, flattens=True)
     for block, (depth, filters) in enumerate(zip(depths, widths, strict=True), 1):
         for i in range(1, depth + 1):
             x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{block}_conv{i}")(x)
         x = layers.MaxPool2D(2, strides=2, name=f"block{block}_pool")(x)
-    if include_top:
+
+    def top(x: Tensor) -> Tensor:
         x = layers.Flatten(name="flatten")(x)
         x = layers.Dense(units, activation="relu", name="fc1")(x)
         x = layers.Dense(units, activation="relu", name="fc2")(x)
-        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
-    else:
-        x = pooled(x, pooling)
-    return finish(inputs, x, name, weights, published(published_name, include_top))
+        return layers.Dense(frame.classes, activation=frame.activation, name="predictions")(x)
+
+    return frame.finish(inputs, frame.end(x, top), published_name)

@@ -8,9 +8,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish
-from ._keras import check_top, keras_input, keras_top, scaled
-from ._weights import published
+from ._frame import InputShape, KerasFrame
+from ._parts import scaled
 from .imagenet import decode_predictions, preprocessing_of
 
 __all__ = ["Xception", "decode_predictions", "preprocess_input"]
@@ -50,8 +49,8 @@ def Xception(
         TypeError, ValueError: arguments of the wrong type, out of range, or that exclude each other.
         CheckpointError: a weight file that does not fit. DatasetError: published weights that cannot be had.
     """
-    check_top(include_top, weights, classes, classifier_activation)
-    inputs = keras_input(input_shape, input_tensor, include_top, size=299, minimum=71)
+    frame = KerasFrame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+    inputs = frame.begin((299, 299, 3), minimum=71)
 
     def width(filters: int) -> int:
         return scaled(filters, _width)
@@ -76,8 +75,7 @@ def Xception(
     for i, filters in ((1, 1536), (2, 2048)):
         x = _sepconv(x, width(filters), f"block14_sepconv{i}")
         x = layers.Activation("relu", name=f"block14_sepconv{i}_act")(x)
-    x = keras_top(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, x, name, weights, published("xception", include_top))
+    return frame.finish(inputs, frame.end(x, frame.top), "xception")
 
 
 def _shrinking(x: Tensor, block: int, first: int, second: int, relu_first: bool = True) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Any
 from .. import layers
 from ..layers.node import Tensor
 from ..models import Model
-from ._common import InputShape, finish, image_input, pooled
-from ._papers import ALEXNET_LRN, Width, conv_relu
+from ._frame import Frame, InputShape
+from ._parts import ALEXNET_LRN, Width, conv_relu
 from .alexnet import dense_layers, last_convolutions
 from .imagenet import decode_predictions, preprocessing_of
 
@@ -53,8 +53,9 @@ def ZFNet(
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range. CheckpointError: a file that does not fit.
     """
+    frame = Frame(include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
     n = Width(width)
-    inputs = image_input(input_shape, input_tensor, (224, 224, 3), 63, fixed_size=include_top)
+    inputs = frame.begin((224, 224, 3), minimum=63, flattens=True)
     x = conv_relu(inputs, n(96), 7, "conv1", strides=2, padding=1)
     x = layers.MaxPool2D(3, 2, ceil_mode=True, name="pool1")(x)
     x = layers.LocalResponseNormalization(**ALEXNET_LRN, name="norm1")(x)
@@ -62,5 +63,5 @@ def ZFNet(
     x = layers.MaxPool2D(3, 2, ceil_mode=True, name="pool2")(x)
     x = layers.LocalResponseNormalization(**ALEXNET_LRN, name="norm2")(x)
     x = last_convolutions(x, n)
-    x = dense_layers(x, n, classes, classifier_activation) if include_top else pooled(x, pooling)
-    return finish(inputs, x, name, weights)
+    outputs = frame.end(x, lambda x: dense_layers(x, n, classes, classifier_activation))
+    return frame.finish(inputs, outputs)

@@ -15,6 +15,7 @@ import pytest
 import fastconv as fc
 from fastconv import interop, layers, optimizers
 from fastconv.applications import densenet, inception_v3, mobilenet, mobilenet_v2, resnet, vgg, xception
+from fastconv.applications._frame import KerasFrame
 from fastconv.errors import DatasetError
 
 NETWORKS: dict[str, Callable[..., Any]] = {
@@ -345,7 +346,7 @@ def test_a_step_moves_every_weight(name: str, options: dict[str, Any]) -> None:
         assert np.mean(parameter.value != old) > 0.09, path
 
 
-HEAD = (True, None, None, (32, 32, 3), None, 3, None, "narrow")
+FRAME = KerasFrame(True, None, None, (32, 32, 3), None, 3, None, "narrow")
 
 
 def narrow_inception(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -370,17 +371,17 @@ def narrow_mobilenet_v2(variant: str) -> Callable[[pytest.MonkeyPatch], Any]:
 
 
 NARROW: dict[str, Callable[[pytest.MonkeyPatch], Any]] = {
-    "vgg": lambda _: vgg._vgg("vgg16", (1, 1, 2, 1, 1), *HEAD, widths=(3, 4, 5, 6, 7), units=8),
+    "vgg": lambda _: vgg._vgg(FRAME, "vgg16", (1, 1, 2, 1, 1), widths=(3, 4, 5, 6, 7), units=8),
     "resnet, basic blocks": lambda _: resnet._resnet(
-        "resnet18", resnet._basic, resnet.FORMS["torchvision"], *HEAD, width=3, depths=(1, 2, 1, 1)
+        FRAME, "resnet18", resnet._basic, resnet.FORMS["torchvision"], width=3, depths=(1, 2, 1, 1)
     ),
     "resnet, keras": lambda _: resnet._resnet(
-        "resnet50", resnet._bottleneck, resnet.FORMS["keras"], *HEAD, width=2, depths=(1, 2, 1, 1)
+        FRAME, "resnet50", resnet._bottleneck, resnet.FORMS["keras"], width=2, depths=(1, 2, 1, 1)
     ),
     "resnet, torchvision": lambda _: resnet._resnet(
-        "resnet50", resnet._bottleneck, resnet.FORMS["torchvision"], *HEAD, width=2, depths=(1, 2, 1, 1)
+        FRAME, "resnet50", resnet._bottleneck, resnet.FORMS["torchvision"], width=2, depths=(1, 2, 1, 1)
     ),
-    "densenet": lambda _: densenet._densenet("densenet121", (2, 2, 2, 1), *HEAD, growth_rate=4),
+    "densenet": lambda _: densenet._densenet(FRAME, "densenet121", (2, 2, 2, 1), growth_rate=4),
     "xception": lambda _: xception.Xception(
         input_shape=(71, 71, 3), classes=3, classifier_activation=None, _width=1 / 32, _middle=1
     ),

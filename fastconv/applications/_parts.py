@@ -1,4 +1,4 @@
-"""What the networks that follow their papers share: width, convolution with a rectifier, AlexNet's normalisation."""
+"""Parts that several networks share: widths, convolution with a rectifier, AlexNet's normalisation."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def conv_relu(
 def dense_relu(x: Tensor, units: int, name: str) -> Tensor:
     """A dense layer with bias and ReLU, initialised after He et al. (2015)."""
     return layers.Dense(units, activation="relu", kernel_initializer="he_uniform", name=name)(x)
+
+
+def scaled(filters: int, alpha: float) -> int:
+    """Return ``int(filters * alpha)``, the width of a layer in a network ``alpha`` times as wide.
+
+    Raises:
+        ValueError: nothing is left of it.
+    """
+    width = int(filters * alpha)
+    if width < 1:
+        raise ValueError(f"alpha = {alpha} leaves no filter of a layer's {filters}: it must be at least {1 / filters}")
+    return width
