@@ -183,9 +183,9 @@ def _draw(arguments: argparse.Namespace, name: str, *what: Any) -> None:
 
 
 def _conv(arguments: argparse.Namespace) -> int:
-    from . import conv, layers, machine, report
+    from . import conv, machine, networks, report
 
-    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
+    found = [layer.with_batch(arguments.batch) for layer in networks.find(arguments.net, arguments.layer)]
     conv.check_algorithms(arguments.algorithm)
     options = _options(arguments)
     peak = machine.Peak(options.dtype, clock=options.clock)
@@ -232,9 +232,9 @@ def _net(arguments: argparse.Namespace) -> int:
 
 
 def _roofline(arguments: argparse.Namespace) -> int:
-    from . import conv, layers, machine, report, roofline
+    from . import conv, machine, networks, report, roofline
 
-    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
+    found = [layer.with_batch(arguments.batch) for layer in networks.find(arguments.net, arguments.layer)]
     options = _options(arguments)
     peak = machine.Peak()
     _heading()
@@ -249,9 +249,9 @@ def _roofline(arguments: argparse.Namespace) -> int:
 def _scaling(arguments: argparse.Namespace) -> int:
     import fastconv as fc
 
-    from . import layers, report, scaling
+    from . import networks, report, scaling
 
-    found = [layer.with_batch(arguments.batch) for layer in layers.find(arguments.net, arguments.layer)]
+    found = [layer.with_batch(arguments.batch) for layer in networks.find(arguments.net, arguments.layer)]
     options = _options(arguments)
     counts = scaling.thread_counts(fc.get_num_threads())
     _heading()

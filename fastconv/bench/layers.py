@@ -1,17 +1,14 @@
-"""Geometry of the layers that tests and benchmarks share: convolutions of known networks, pools, batch norms.
+"""Geometry of the layers that tests and benchmarks share: convolutions, pools, batch norms.
 
-The networks themselves stand in `fastconv/bench/networks.py`; here are the lists that the benchmarks walk.
+Which convolutions there are says `fastconv/bench/networks.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-
-from fastconv.errors import did_you_mean
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -139,47 +136,6 @@ BATCH_NORMS = (
     BatchNormLayer("resnet50 conv5_block1_3_bn", (8, 7, 7, 2048)),
 )
 
-# One of every kind: first layers, large and small pictures, few and many channels, 1 x 1 to 11 x 11.
-_TYPICAL = (
-    ("lenet", "conv1"),
-    ("lenet", "conv2"),
-    ("alexnet", "conv1"),
-    ("alexnet", "conv2"),
-    ("alexnet", "conv3"),
-    ("vgg16", "block1_conv2"),
-    ("vgg16", "block2_conv2"),
-    ("vgg16", "block3_conv2"),
-    ("vgg16", "block4_conv2"),
-    ("vgg16", "block5_conv1"),
-    ("resnet50", "conv1"),
-    ("resnet50", "conv2_block1_3"),
-    ("resnet50", "conv3_block1_2"),
-    ("resnet50", "conv5_block1_3"),
-    # ResNet with the stride in the 3 x 3 layer, as PyTorch's authors place it
-    ConvLayer("resnet50", "v1.5 conv3_block1_2", 8, (56, 56), 128, 128, (3, 3), (2, 2), ((1, 1), (1, 1))),
-    ("squeezenet", "fire3_squeeze1x1"),
-    ("squeezenet", "fire2_expand3x3"),
-    ConvLayer("cifar", "32 filters", 32, (32, 32), 32, 32, (3, 3), (1, 1), ((1, 1), (1, 1))),
-)
-
-
-@cache
-def networks() -> dict[str, tuple[ConvLayer, ...]]:
-    """Every convolution of every network, in the order of the network."""
-    from fastconv.bench.networks import NETWORKS
-
-    return {name: trace() for name, trace in NETWORKS.items()}
-
-
-@cache
-def layer_sets() -> dict[str, tuple[ConvLayer, ...]]:
-    """What `--net` accepts: the 18 typical layers, MobileNet's depthwise ones, every network by its name."""
-    sets = {name: merged(layers) for name, layers in networks().items()}
-    by_title = {layer.title: layer for layers in networks().values() for layer in layers}
-    typical = tuple(entry if isinstance(entry, ConvLayer) else by_title[" ".join(entry)] for entry in _TYPICAL)
-    depthwise = tuple(layer for layer in sets["mobilenet"] if layer.groups > 1)
-    return {"typical": typical, "depthwise": depthwise, **sets}
-
 
 def merged(layers: Iterable[ConvLayer]) -> tuple[ConvLayer, ...]:
     """One layer of every geometry, with their count; the first one's name."""
@@ -187,28 +143,6 @@ def merged(layers: Iterable[ConvLayer]) -> tuple[ConvLayer, ...]:
     for layer in layers:
         found.setdefault(dataclasses.replace(layer, name=""), []).append(layer)
     return tuple(dataclasses.replace(alike[0], count=len(alike)) for alike in found.values())
-
-
-def find(net: str = "typical", layer: str | None = None) -> tuple[ConvLayer, ...]:
-    """The layers of a set, or those whose name is `layer` (or contains it).
-
-    Raises:
-        UsageError: no such set or layer; a close name is suggested.
-    """
-    sets = layer_sets()
-    if net not in sets:
-        raise UsageError(f"unknown network {net!r}{did_you_mean(net, sets)}; there are {', '.join(sets)}")
-    if layer is None:
-        return sets[net]
-    everything: Sequence[ConvLayer] = networks().get(net, sets[net])
-    names = {name: one for one in everything for name in (one.name, one.title)}
-    if layer in names:
-        return (names[layer],)
-    close = tuple(one for one in everything if layer in one.title)
-    if not close:
-        some = ", ".join(one.name for one in everything[:8]) + (", ..." if len(everything) > 8 else "")
-        raise UsageError(f"{net} has no layer {layer!r}{did_you_mean(layer, names)}; it has {some}")
-    return merged(close)
 
 
 def is_3x3(layer: ConvLayer) -> bool:

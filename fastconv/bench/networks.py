@@ -1,290 +1,157 @@
-"""The convolutions of known networks, one function a network: shapes flow through as (H, W, C), nothing is computed.
-
-Names and padding are Keras' where Keras has the network. Every sum of weights is checked in tests/test_bench_layers.py.
-"""
+"""The convolutions of known networks, read from `fastconv.applications`, and the sets of them that benchmarks walk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from fastconv.bench.layers import ConvLayer
-from fastconv.ops.geometry import Pair, PairLike, pair, resolve_padding
-
-Shape = tuple[int, int, int]  # (H, W, C)
-
-
-class Trace:
-    """Collects the convolutions that a network's function walks through."""
-
-    def __init__(self, net: str, batch: int) -> None:
-        self.net, self.batch = net, batch
-        self.layers: list[ConvLayer] = []
-
-    def conv(
-        self,
-        x: Shape,
-        name: str,
-        filters: int,
-        kernel: PairLike = 3,
-        strides: PairLike = 1,
-        padding: object = "same",
-        groups: int = 1,
-    ) -> Shape:
-        """A convolution; returns the shape of its output."""
-        h, w, c = x
-        kernel, strides = pair(kernel, "kernel"), pair(strides, "strides")
-        pads = resolve_padding(padding, (h, w), kernel, strides, (1, 1))  # type: ignore[arg-type]
-        layer = ConvLayer(self.net, name, self.batch, (h, w), c, filters, kernel, strides, pads, groups)
-        self.layers.append(layer)
-        return layer.output_shape[1:]
-
-    def depthwise(self, x: Shape, name: str, strides: int = 1, padding: object = "same") -> Shape:
-        """A 3 x 3 convolution of every channel by itself."""
-        return self.conv(x, name, x[2], 3, strides, padding, groups=x[2])
-
-    def done(self) -> tuple[ConvLayer, ...]:
-        """What was collected."""
-        return tuple(self.layers)
+import fastconv as fc
+from fastconv import applications
+from fastconv.applications.imagenet import network_of
+from fastconv.bench.layers import ConvLayer, UsageError, merged
+from fastconv.errors import did_you_mean
+from fastconv.graph.flat import flat_graph
+from fastconv.layers import Conv2D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
+from fastconv.layers.node import Tensor
+from fastconv.ops.geometry import resolve_padding
 
 
-def pool(x: Shape, window: int, stride: int, padding: int = 0, ceil: bool = False) -> Shape:
-    """The shape after a pool."""
+class Source(NamedTuple):
+    """A function of `fastconv.applications`, the batch to measure at, and arguments."""
 
-    def length(size: int) -> int:
-        covered = size + 2 * padding - window
-        return (-(-covered // stride) if ceil else covered // stride) + 1
-
-    return length(x[0]), length(x[1]), x[2]
+    function: str
+    batch: int = 8
+    arguments: Mapping[str, Any] = MappingProxyType({})
 
 
-def lenet() -> tuple[ConvLayer, ...]:
-    """LeNet-5 on 28 x 28 (LeCun, Bottou, Bengio, Haffner, 1998)."""
-    net = Trace("lenet", 64)
-    x = pool(net.conv((28, 28, 1), "conv1", 6, 5), 2, 2)
-    net.conv(x, "conv2", 16, 5, padding="valid")
-    return net.done()
+_CONVOLUTIONAL_TOP = {"include_top": True}  # a classifier that is a convolution belongs to the list
 
-
-def alexnet() -> tuple[ConvLayer, ...]:
-    """AlexNet in one tower (Krizhevsky, Sutskever, Hinton, 2012)."""
-    net = Trace("alexnet", 8)
-    x = pool(net.conv((227, 227, 3), "conv1", 96, 11, 4, "valid"), 3, 2)
-    return _last_four(net, x, 1, "same")
-
-
-def zfnet() -> tuple[ConvLayer, ...]:
-    """ZFNet (Zeiler and Fergus, 2014): AlexNet with a smaller first kernel and stride."""
-    net = Trace("zfnet", 8)
-    x = pool(net.conv((224, 224, 3), "conv1", 96, 7, 2, 1), 3, 2, ceil=True)
-    return _last_four(net, x, 2, "valid")
-
-
-def _last_four(net: Trace, x: Shape, stride: int, padding: str) -> tuple[ConvLayer, ...]:
-    x = pool(net.conv(x, "conv2", 256, 5, stride, padding), 3, 2, ceil=True)
-    for name, filters in (("conv3", 384), ("conv4", 384), ("conv5", 256)):
-        x = net.conv(x, name, filters)
-    return net.done()
-
-
-def vgg16() -> tuple[ConvLayer, ...]:
-    """VGG-16 (Simonyan and Zisserman, 2015, configuration D)."""
-    net, x = Trace("vgg16", 2), (224, 224, 3)
-    for block, (filters, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
-        for i in range(1, depth + 1):
-            x = net.conv(x, f"block{block}_conv{i}", filters)
-        x = pool(x, 2, 2)
-    return net.done()
-
-
-def googlenet() -> tuple[ConvLayer, ...]:
-    """GoogLeNet (Szegedy et al., 2015, table 1), without auxiliary heads."""
-    net = Trace("googlenet", 8)
-    x = pool(net.conv((224, 224, 3), "conv1", 64, 7, 2, 3), 3, 2, ceil=True)
-    x = net.conv(x, "conv2_reduce", 64, 1)
-    x = pool(net.conv(x, "conv2", 192), 3, 2, ceil=True)
-    table = {
-        "3a": (64, 96, 128, 16, 32, 32),
-        "3b": (128, 128, 192, 32, 96, 64),
-        "4a": (192, 96, 208, 16, 48, 64),
-        "4b": (160, 112, 224, 24, 64, 64),
-        "4c": (128, 128, 256, 24, 64, 64),
-        "4d": (112, 144, 288, 32, 64, 64),
-        "4e": (256, 160, 320, 32, 128, 128),
-        "5a": (256, 160, 320, 32, 128, 128),
-        "5b": (384, 192, 384, 48, 128, 128),
-    }
-    for name, (one, reduce3, three, reduce5, five, projection) in table.items():
-        if name in ("4a", "5a"):
-            x = pool(x, 3, 2, ceil=True)
-        module = f"inception_{name}_"
-        net.conv(x, module + "1x1", one, 1)
-        net.conv(net.conv(x, module + "3x3_reduce", reduce3, 1), module + "3x3", three)
-        net.conv(net.conv(x, module + "5x5_reduce", reduce5, 1), module + "5x5", five, 5)
-        net.conv(x, module + "pool_proj", projection, 1)
-        x = (*x[:2], one + three + five + projection)
-    return net.done()
-
-
-def resnet18() -> tuple[ConvLayer, ...]:
-    """ResNet-18 (He, Zhang, Ren, Sun, 2016, table 1), projections where the shape changes."""
-    net = Trace("resnet18", 8)
-    x = pool(net.conv((224, 224, 3), "conv1", 64, 7, 2, 3), 3, 2, 1)
-    for stage, filters in enumerate((64, 128, 256, 512), 2):
-        for block in (1, 2):
-            name, stride = f"conv{stage}_block{block}_", 2 if stage > 2 and block == 1 else 1
-            if stride == 2:
-                net.conv(x, name + "0", filters, 1, 2, "valid")
-            x = net.conv(x, name + "1", filters, 3, stride, 1)
-            x = net.conv(x, name + "2", filters, 3, 1, 1)
-    return net.done()
-
-
-def resnet50() -> tuple[ConvLayer, ...]:
-    """ResNet-50 (He, Zhang, Ren, Sun, 2016), as in Keras: the stride is in the first 1 x 1 layer."""
-    net = Trace("resnet50", 8)
-    x = pool(net.conv((224, 224, 3), "conv1", 64, 7, 2, 3), 3, 2, 1)
-    for stage, (filters, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
-        for block in range(1, blocks + 1):
-            name, stride = f"conv{stage}_block{block}_", 2 if stage > 2 and block == 1 else 1
-            if block == 1:
-                net.conv(x, name + "0", 4 * filters, 1, stride, "valid")
-            x = net.conv(x, name + "1", filters, 1, stride, "valid")
-            x = net.conv(x, name + "2", filters, 3)
-            x = net.conv(x, name + "3", 4 * filters, 1)
-    return net.done()
-
-
-def inception_v3() -> tuple[ConvLayer, ...]:
-    """Inception-v3 (Szegedy et al., 2016), as in Keras; `_dbl` is the branch of two 3 x 3 or factored 7 x 7."""
-    net = Trace("inception_v3", 4)
-    x = net.conv((299, 299, 3), "conv1", 32, 3, 2, "valid")
-    x = net.conv(x, "conv2", 32, 3, 1, "valid")
-    x = pool(net.conv(x, "conv3", 64), 3, 2)
-    x = net.conv(x, "conv4", 80, 1)
-    x = pool(net.conv(x, "conv5", 192, 3, 1, "valid"), 3, 2)
-
-    def branch(start: Shape, name: str, *steps: tuple[int, PairLike]) -> Shape:
-        for i, (filters, kernel) in enumerate(steps, 1):
-            start = net.conv(start, f"{name}_{i}", filters, kernel)
-        return start
-
-    for i, projection in enumerate((32, 64, 64)):
-        name = f"mixed{i}_"
-        branch(x, name + "1x1", (64, 1))
-        branch(x, name + "5x5", (48, 1), (64, 5))
-        branch(x, name + "3x3_dbl", (64, 1), (96, 3), (96, 3))
-        branch(x, name + "pool", (projection, 1))
-        x = (*x[:2], 64 + 64 + 96 + projection)
-    y = net.conv(x, "mixed3_3x3_1", 384, 3, 2, "valid")
-    net.conv(branch(x, "mixed3_3x3_dbl", (64, 1), (96, 3)), "mixed3_3x3_dbl_3", 96, 3, 2, "valid")
-    x = (*y[:2], 384 + 96 + x[2])
-    for i, f in enumerate((128, 160, 160, 192), 4):
-        name = f"mixed{i}_"
-        branch(x, name + "1x1", (192, 1))
-        branch(x, name + "7x7", (f, 1), (f, (1, 7)), (192, (7, 1)))
-        branch(x, name + "7x7_dbl", (f, 1), (f, (7, 1)), (f, (1, 7)), (f, (7, 1)), (192, (1, 7)))
-        branch(x, name + "pool", (192, 1))
-    net.conv(branch(x, "mixed8_3x3", (192, 1)), "mixed8_3x3_2", 320, 3, 2, "valid")
-    y = branch(x, "mixed8_7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)))
-    y = net.conv(y, "mixed8_7x7x3_4", 192, 3, 2, "valid")
-    x = (*y[:2], 320 + 192 + x[2])
-    for i in (9, 10):
-        name = f"mixed{i}_"
-        branch(x, name + "1x1", (320, 1))
-        for kind, steps in (("3x3", ((384, 1),)), ("3x3_dbl", ((448, 1), (384, 3)))):
-            y = branch(x, name + kind, *steps)
-            net.conv(y, name + kind + "_a", 384, (1, 3))
-            net.conv(y, name + kind + "_b", 384, (3, 1))
-        branch(x, name + "pool", (192, 1))
-        x = (*x[:2], 320 + 4 * 384 + 192)
-    return net.done()
-
-
-def xception() -> tuple[ConvLayer, ...]:
-    """Xception (Chollet, 2017): a separable convolution is a depthwise one and a 1 x 1."""
-    net = Trace("xception", 4)
-    x = net.conv((299, 299, 3), "block1_conv1", 32, 3, 2, "valid")
-    x = net.conv(x, "block1_conv2", 64, 3, 1, "valid")
-    for block in range(2, 15):
-        if block < 5 or block == 13:
-            filters = {2: (128, 128), 3: (256, 256), 4: (728, 728), 13: (728, 1024)}[block]
-            shortcut = net.conv(x, f"block{block}_shortcut", filters[-1], 1, 2)
-        else:
-            filters = (1536, 2048) if block == 14 else (728, 728, 728)  # type: ignore[assignment]
-        for i, k in enumerate(filters, 1):
-            name = f"block{block}_sepconv{i}_"
-            x = net.conv(net.depthwise(x, name + "depthwise"), name + "pointwise", k, 1)
-        if block < 5 or block == 13:
-            x = shortcut
-    return net.done()
-
-
-def squeezenet() -> tuple[ConvLayer, ...]:
-    """SqueezeNet 1.0 (Iandola et al., 2016, table 1)."""
-    net = Trace("squeezenet", 8)
-    x = pool(net.conv((227, 227, 3), "conv1", 96, 7, 2, "valid"), 3, 2, ceil=True)
-    return _fires(net, x, pools=(4, 8))
-
-
-def squeezenet11() -> tuple[ConvLayer, ...]:
-    """SqueezeNet 1.1: the authors' later version, with 2.4 times less to compute."""
-    net = Trace("squeezenet1.1", 8)
-    x = pool(net.conv((227, 227, 3), "conv1", 64, 3, 2, "valid"), 3, 2, ceil=True)
-    return _fires(net, x, pools=(3, 5))
-
-
-def _fires(net: Trace, x: Shape, pools: Pair) -> tuple[ConvLayer, ...]:
-    """Fire modules 2 to 9 and the classifier; a pool follows the modules `pools`."""
-    for fire, squeeze in enumerate((16, 16, 32, 32, 48, 48, 64, 64), 2):
-        name = f"fire{fire}_"
-        y = net.conv(x, name + "squeeze1x1", squeeze, 1)
-        net.conv(y, name + "expand1x1", 4 * squeeze, 1)
-        net.conv(y, name + "expand3x3", 4 * squeeze)
-        x = (*y[:2], 8 * squeeze)
-        if fire in pools:
-            x = pool(x, 3, 2, ceil=True)
-    net.conv(x, "conv10", 1000, 1)
-    return net.done()
-
-
-def mobilenet() -> tuple[ConvLayer, ...]:
-    """MobileNet (Howard et al., 2017), as in Keras: strided layers pad at the bottom and right."""
-    net, corner = Trace("mobilenet", 8), ((0, 1), (0, 1))
-    x = net.conv((224, 224, 3), "conv1", 32, 3, 2, corner)
-    blocks = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
-    for i, (filters, stride) in enumerate(blocks, 1):
-        x = net.depthwise(x, f"conv_dw_{i}", stride, corner if stride == 2 else "same")
-        x = net.conv(x, f"conv_pw_{i}", filters, 1)
-    net.conv((1, 1, x[2]), "conv_preds", 1000, 1)
-    return net.done()
-
-
-def densenet121() -> tuple[ConvLayer, ...]:
-    """DenseNet-121 (Huang, Liu, van der Maaten, Weinberger, 2017): growth 32, transitions that halve the channels."""
-    net = Trace("densenet121", 8)
-    x = pool(net.conv((224, 224, 3), "conv1", 64, 7, 2, 3), 3, 2, 1)
-    for stage, blocks in enumerate((6, 12, 24, 16), 2):
-        for block in range(1, blocks + 1):
-            name = f"conv{stage}_block{block}_"
-            net.conv(net.conv(x, name + "1", 128, 1), name + "2", 32)
-            x = (*x[:2], x[2] + 32)
-        if stage < 5:
-            x = pool(net.conv(x, f"pool{stage}", x[2] // 2, 1), 2, 2)
-    return net.done()
-
-
-NETWORKS: dict[str, Callable[[], tuple[ConvLayer, ...]]] = {
-    "lenet": lenet,
-    "alexnet": alexnet,
-    "zfnet": zfnet,
-    "vgg16": vgg16,
-    "googlenet": googlenet,
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-    "inception_v3": inception_v3,
-    "xception": xception,
-    "squeezenet": squeezenet,
-    "squeezenet1.1": squeezenet11,
-    "mobilenet": mobilenet,
-    "densenet121": densenet121,
+SOURCES = {
+    "lenet": Source("LeNet5", 64),
+    "alexnet": Source("AlexNet"),
+    "zfnet": Source("ZFNet"),
+    "vgg16": Source("VGG16", 2),
+    "googlenet": Source("GoogLeNet"),
+    "resnet18": Source("ResNet18"),
+    "resnet50": Source("ResNet50"),
+    "inception_v3": Source("InceptionV3", 4),
+    "xception": Source("Xception", 4),
+    "squeezenet": Source("SqueezeNet", 8, _CONVOLUTIONAL_TOP),
+    "squeezenet1.1": Source("SqueezeNet", 8, {**_CONVOLUTIONAL_TOP, "version": "1.1"}),
+    "mobilenet": Source("MobileNet", 8, _CONVOLUTIONAL_TOP),
+    "densenet121": Source("DenseNet121"),
 }
+_LENET_NAMES = {"c1": "conv1", "c3": "conv2"}  # as the other networks number their layers
+
+# One of every kind: first layers, large and small pictures, few and many channels, 1 x 1 to 11 x 11.
+_TYPICAL = (
+    ("lenet", "conv1"),
+    ("lenet", "conv2"),
+    ("alexnet", "conv1"),
+    ("alexnet", "conv2"),
+    ("alexnet", "conv3"),
+    ("vgg16", "block1_conv2"),
+    ("vgg16", "block2_conv2"),
+    ("vgg16", "block3_conv2"),
+    ("vgg16", "block4_conv2"),
+    ("vgg16", "block5_conv1"),
+    ("resnet50", "conv1"),
+    ("resnet50", "conv2_block1_3"),
+    ("resnet50", "conv3_block1_2"),
+    ("resnet50", "conv5_block1_3"),
+    # ResNet with the stride in the 3 x 3 layer, as PyTorch's authors place it
+    ConvLayer("resnet50", "v1.5 conv3_block1_2", 8, (56, 56), 128, 128, (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ("squeezenet", "fire3_squeeze1x1"),
+    ("squeezenet", "fire2_expand3x3"),
+    ConvLayer("cifar", "32 filters", 32, (32, 32), 32, 32, (3, 3), (1, 1), ((1, 1), (1, 1))),
+)
+
+
+def conv_layers(model: fc.Model, net: str = "", batch: int = 1) -> Iterator[ConvLayer]:
+    """The convolutions of a model, in the order of its graph; a separable one is two.
+
+    Zeros that a layer of their own puts around the image count as padding of the convolution that follows.
+
+    Args:
+        model: for images of a known size.
+        net: what to call it.
+        batch: images.
+
+    Raises:
+        ValueError: a dilated convolution, which :class:`ConvLayer` does not know.
+    """
+    graph = flat_graph(model)
+    for node in graph.nodes:
+        layer, name = node.layer, graph.names[node.layer].removesuffix("_conv")
+        if not isinstance(layer, Conv2D | DepthwiseConv2D | SeparableConv2D):
+            continue
+        if layer.dilation_rate != (1, 1):
+            raise ValueError(f"{name} has dilation {layer.dilation_rate}")
+        (h, w, c), padding = _padded_input(node.inputs[0], layer)
+        geometry = (layer.kernel_size, layer.strides, padding)
+        if isinstance(layer, Conv2D):
+            yield ConvLayer(net, name, batch, (h, w), c, layer.filters, *geometry, layer.groups)
+            continue
+        own = f"{name}_depthwise" if isinstance(layer, SeparableConv2D) else name
+        depthwise = ConvLayer(net, own, batch, (h, w), c, c * layer.depth_multiplier, *geometry, c)
+        yield depthwise
+        if isinstance(layer, SeparableConv2D):
+            _, oh, ow, channels = depthwise.output_shape
+            yield ConvLayer(net, f"{name}_pointwise", batch, (oh, ow), channels, layer.filters, (1, 1))
+
+
+def _padded_input(x: Tensor, layer: Any) -> tuple[Any, Any]:
+    """Return (H, W, C) before all padding, and ((top, bottom), (left, right))."""
+    padding = resolve_padding(layer.padding, x.shape[1:3], layer.kernel_size, layer.strides, (1, 1))
+    if isinstance(x.node.layer, ZeroPadding2D):
+        around = x.node.layer.padding
+        x = x.node.inputs[0]
+        vertical, horizontal = ((a + c, b + d) for (a, b), (c, d) in zip(around, padding, strict=True))
+        padding = vertical, horizontal
+    return x.shape[1:], padding
+
+
+@cache
+def convolutions(net: str) -> tuple[ConvLayer, ...]:
+    """Every convolution of a network of :data:`SOURCES`."""
+    source = SOURCES[net]
+    arguments = {"include_top": False, "input_shape": network_of(source.function).input_shape, **source.arguments}
+    found = conv_layers(getattr(applications, source.function)(**arguments), net, source.batch)
+    return tuple(dataclasses.replace(layer, name=_LENET_NAMES.get(layer.name, layer.name)) for layer in found)
+
+
+def layer_set(name: str) -> tuple[ConvLayer, ...]:
+    """What `--net` accepts: the 18 typical layers, MobileNet's depthwise ones, or a network's, with their count."""
+    if name == "depthwise":
+        return tuple(layer for layer in layer_set("mobilenet") if layer.groups > 1)
+    if name != "typical":
+        return merged(convolutions(name))
+    return tuple(
+        entry if isinstance(entry, ConvLayer) else next(x for x in convolutions(entry[0]) if x.name == entry[1])
+        for entry in _TYPICAL
+    )
+
+
+def find(net: str = "typical", layer: str | None = None) -> tuple[ConvLayer, ...]:
+    """The layers of a set, or those whose name is `layer` (or contains it).
+
+    Raises:
+        UsageError: no such set or layer; a close name is suggested.
+    """
+    known = ("typical", "depthwise", *SOURCES)
+    if net not in known:
+        raise UsageError(f"unknown network {net!r}{did_you_mean(net, known)}; there are {', '.join(known)}")
+    if layer is None:
+        return layer_set(net)
+    everything = convolutions(net) if net in SOURCES else layer_set(net)
+    names = {name: one for one in everything for name in (one.name, one.title)}
+    if layer in names:
+        return (names[layer],)
+    close = tuple(one for one in everything if layer in one.title)
+    if not close:
+        some = ", ".join(one.name for one in everything[:8]) + (", ..." if len(everything) > 8 else "")
+        raise UsageError(f"{net} has no layer {layer!r}{did_you_mean(layer, names)}; it has {some}")
+    return merged(close)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fastconv.bench import conv, gemm, layers, mnist_epoch, nets, ops
+from fastconv.bench import conv, gemm, layers, mnist_epoch, nets, networks, ops
 from fastconv.bench.report import geometric_mean, number, words
 from fastconv.bench.rows import DisagreementError, Options, Row
 
@@ -49,7 +49,7 @@ def _installed() -> list[str]:
 
 
 def _rows(layer_set: str, options: Options, batch: int | None) -> list[Row]:
-    found = [layer.with_batch(batch) for layer in layers.find(layer_set)]
+    found = [layer.with_batch(batch) for layer in networks.find(layer_set)]
     rows = list(conv.compare(found, ("forward", "backward"), options))
     _check(rows)
     return rows

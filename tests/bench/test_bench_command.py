@@ -11,7 +11,7 @@ from PIL import Image
 
 import fastconv as fc
 from fastconv import _kernels, cli
-from fastconv.bench import conv, layers, machine, ops, peers, plot, report, rows, summary, timing
+from fastconv.bench import conv, layers, machine, networks, ops, peers, plot, report, rows, summary, timing
 
 torch = pytest.importorskip("torch", reason="needs torch==2.13.0")
 ROUGH = ("--rounds", "1", "--seconds", "0.0001", "--pause", "0")
@@ -118,7 +118,7 @@ def test_an_algorithm_that_cannot_serve_a_layer_is_a_note(monkeypatch):
         raise ValueError("only on Sundays")
 
     monkeypatch.setitem(fc.ops.algorithms.registered, "sunday", fc.ops.algorithms.Algorithm(refuse, None, None))
-    layer = layers.find("lenet", "conv2")[0].with_batch(1)
+    layer = networks.find("lenet", "conv2")[0].with_batch(1)
     options = rows.Options((), ("auto", "sunday"), rounds=1, turn=0.0001, pause=0.0)
     (row,) = conv.compare([layer], ["forward"], options)
     assert [*row.samples] == ["fastconv", "fastconv cached"]
@@ -190,9 +190,8 @@ def test_scaling(tmp_path, capsys):
 
 def test_summary_is_a_markdown_table(monkeypatch, capsys, tmp_path):
     """Every figure of the README, from two layers of each set."""
-    sets = layers.layer_sets()
-    few = {name: sets[name][2:5] if name == "typical" else sets[name][-2:] for name in ("typical", "depthwise")}
-    monkeypatch.setattr(layers, "layer_sets", lambda: few)
+    few = {"typical": networks.find("typical")[2:5], "depthwise": networks.find("depthwise")[-2:]}
+    monkeypatch.setattr(networks, "find", few.__getitem__)
     monkeypatch.setattr(ops, "LAYERS", {kind: found[:1] for kind, found in ops.LAYERS.items()})
     json_file = tmp_path / "summary.json"
     assert run("summary", "--quick", "--json", str(json_file)) == 0
@@ -282,7 +281,7 @@ def test_without_torch_the_summary_says_so(monkeypatch, capsys):
 
 
 def test_a_wrong_peer_is_seen():
-    layer = layers.find("lenet", "conv2")[0].with_batch(1)
+    layer = networks.find("lenet", "conv2")[0].with_batch(1)
     problem = peers.Problem.of(layer, "forward")
     everybody = peers.contestants(problem, ["torch"])
     assert rows.disagreements(everybody, 1e-4) == []
@@ -298,7 +297,7 @@ def test_a_wrong_peer_is_seen():
 @pytest.mark.parametrize("which", conv.PASSES)
 def test_peers_compute_the_same(net, which):
     """Layers padded at the bottom and right only, too, which PyTorch cannot express."""
-    chosen = {layer.kernel + layer.strides: layer for layer in layers.find(net)}.values()
+    chosen = {layer.kernel + layer.strides: layer for layer in networks.find(net)}.values()
     small = [layers.dataclasses.replace(layer, size=(9, 11), batch=1) for layer in chosen if layer.kernel[0] < 8]
     for layer in small:
         everybody = peers.contestants(peers.Problem.of(layer, which), peers.installed(["all"])[0])

@@ -6,8 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import fastconv as fc
 from fastconv import ops
-from fastconv.bench import layers, nets
+from fastconv.bench import layers, nets, networks
 
 #: Weights and biases of all convolutions: the networks' published totals without dense layers and batch norms.
 TOTALS = {
@@ -34,21 +35,21 @@ BILLIONS = {"alexnet": 1.08, "vgg16": 15.35, "googlenet": 1.58, "resnet18": 1.81
 
 @pytest.mark.parametrize("net", TOTALS)
 def test_sum_of_weights_and_biases(net):
-    assert sum(layer.weights + layer.filters for layer in layers.networks()[net]) == TOTALS[net]
+    assert sum(layer.weights + layer.filters for layer in networks.convolutions(net)) == TOTALS[net]
 
 
 @pytest.mark.parametrize("net", KERNELS)
 def test_sum_of_weights(net):
-    assert sum(layer.weights for layer in layers.networks()[net]) == KERNELS[net]
+    assert sum(layer.weights for layer in networks.convolutions(net)) == KERNELS[net]
 
 
 def test_every_network_has_a_known_sum():
-    assert {*TOTALS, *KERNELS} == {*layers.networks()}
+    assert {*TOTALS, *KERNELS} == {*networks.SOURCES}
 
 
 @pytest.mark.parametrize("net", BILLIONS)
 def test_multiply_adds(net):
-    table = layers.networks()[net]
+    table = networks.convolutions(net)
     assert sum(layer.flop for layer in table) / table[0].batch / 2e9 == pytest.approx(BILLIONS[net], abs=0.005)
 
 
@@ -83,7 +84,7 @@ def keras_convolutions(model):
 @pytest.mark.parametrize("net", APPLICATIONS)
 def test_every_layer_is_that_of_keras(net):
     keras = pytest.importorskip("keras", reason="needs keras")
-    table = layers.networks()[net]
+    table = networks.convolutions(net)
     shape = (*table[0].size, table[0].channels)
     model = getattr(keras.applications, APPLICATIONS[net])(
         weights=None, include_top=net == "mobilenet", input_shape=shape
@@ -107,7 +108,7 @@ def test_the_typical_layers_are_those_of_the_list():
         (8, 28, 128, 128, 3, 1), (8, 7, 512, 2048, 1, 1), (8, 56, 128, 128, 3, 2), (8, 55, 128, 16, 1, 1),
         (8, 55, 16, 64, 3, 1), (32, 32, 32, 32, 3, 1),
     ]  # fmt: skip
-    found = layers.find("typical")
+    found = networks.find("typical")
     short = [(x.batch, x.size[0], x.channels, x.filters, x.kernel[0], x.strides[0]) for x in found]
     assert short == want
     assert all(x.size[0] == x.size[1] and x.kernel[0] == x.kernel[1] and x.groups == 1 for x in found)
@@ -118,8 +119,27 @@ def test_the_typical_layers_are_those_of_the_list():
     assert sum(layers.is_3x3(x) for x in found) == 9
 
 
+def test_the_convolutions_of_a_model():
+    """In the order of the graph; zeros of a layer of their own are padding, a separable convolution is two."""
+    inner = fc.Sequential([fc.Input((9, 8, 6)), fc.layers.SeparableConv2D(5, 3, 2, "same", name="apart")], name="inner")
+    x = inputs = fc.Input((8, 7, 2))
+    x = fc.layers.ZeroPadding2D(((1, 2), (0, 3)))(x)
+    x = fc.layers.Conv2D(6, 3, padding=((0, 0), (0, 0)), groups=2, name="first_conv")(x)
+    x = fc.layers.ZeroPadding2D(((0, 0), (0, 0)))(fc.layers.ReLU()(x))
+    model = fc.Model(inputs, inner(fc.layers.Conv2D(6, 3, 1, "same", name="second")(x)))
+    first, second, depthwise, pointwise = networks.conv_layers(model, "mine", 4)
+    assert first == layers.ConvLayer("mine", "first", 4, (8, 7), 2, 6, (3, 3), (1, 1), ((1, 2), (0, 3)), 2)
+    assert second == layers.ConvLayer("mine", "second", 4, (9, 8), 6, 6, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    name, pads = "inner/apart", ((1, 1), (0, 1))
+    assert depthwise == layers.ConvLayer("mine", f"{name}_depthwise", 4, (9, 8), 6, 6, (3, 3), (2, 2), pads, 6)
+    assert pointwise == layers.ConvLayer("mine", f"{name}_pointwise", 4, (5, 4), 6, 5, (1, 1))
+    dilated = fc.Sequential([fc.Input((8, 8, 1)), fc.layers.Conv2D(1, 3, dilation_rate=2, name="wide")])
+    with pytest.raises(ValueError, match="wide has dilation"):
+        list(networks.conv_layers(dilated))
+
+
 def test_output_shapes_are_those_of_the_ops():
-    for layer in {*layers.find("typical"), *layers.find("depthwise"), *layers.find("inception_v3")}:
+    for layer in {*networks.find("typical"), *networks.find("depthwise"), *networks.find("inception_v3")}:
         plan = ops.convolution.plan(layer.input_shape, layer.kernel_shape, 1, "valid", 1, layer.groups)
         assert plan.geometry[0] == layer.batch
         plan = ops.convolution.plan(
@@ -129,25 +149,25 @@ def test_output_shapes_are_those_of_the_ops():
 
 
 def test_depthwise_set():
-    found = layers.find("depthwise")
+    found = networks.find("depthwise")
     assert sum(layer.count for layer in found) == 13
     assert {layer.strides for layer in found} == {(1, 1), (2, 2)}
     assert all(layer.groups == layer.channels == layer.filters for layer in found)
 
 
 def test_merged_layers_keep_their_number():
-    for net, table in layers.networks().items():
-        merged = layers.layer_sets()[net]
+    for net in networks.SOURCES:
+        table, merged = networks.convolutions(net), networks.find(net)
         assert sum(layer.count for layer in merged) == len(table)
         assert sum(layer.count * layer.weights for layer in merged) == sum(layer.weights for layer in table)
 
 
 def test_find_one_layer_or_several():
-    assert [layer.name for layer in layers.find("alexnet", "conv2")] == ["conv2"]
-    assert [layer.title for layer in layers.find("typical", "alexnet conv2")] == ["alexnet conv2"]
-    assert {layer.net for layer in layers.find("typical", "squeezenet")} == {"squeezenet"}
-    assert layers.find("vgg16", "block5_conv3")[0].name == "block5_conv3"  # merged with others in the set
-    assert layers.find("alexnet", "conv2")[0].with_batch(3).output_shape == (3, 27, 27, 256)
+    assert [layer.name for layer in networks.find("alexnet", "conv2")] == ["conv2"]
+    assert [layer.title for layer in networks.find("typical", "alexnet conv2")] == ["alexnet conv2"]
+    assert {layer.net for layer in networks.find("typical", "squeezenet")} == {"squeezenet"}
+    assert networks.find("vgg16", "block5_conv3")[0].name == "block5_conv3"  # merged with others in the set
+    assert networks.find("alexnet", "conv2")[0].with_batch(3).output_shape == (3, 27, 27, 256)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +176,11 @@ def test_find_one_layer_or_several():
 )
 def test_unknown_names_get_a_suggestion(net, layer, words):
     with pytest.raises(layers.UsageError, match=words):
-        layers.find(net, layer)
+        networks.find(net, layer)
 
 
 def test_vgg16_as_a_model_has_its_weights():
-    shapes = [layer.kernel_shape for layer in layers.networks()["vgg16"]]
+    shapes = [layer.kernel_shape for layer in networks.convolutions("vgg16")]
     dense = [(7 * 7 * 512, 4096), (4096, 4096), (4096, 1000)]
     assert sum(math.prod(s) + s[-1] for s in [*shapes, *dense]) == 138_357_544
     small = nets.application("VGG16", input_shape=(32, 32, 3))()

@@ -9,7 +9,8 @@ import pytest
 
 import fastconv as fc
 from fastconv import _kernels, ops
-from fastconv.bench.layers import ConvLayer, find
+from fastconv.bench.layers import ConvLayer
+from fastconv.bench.networks import find
 from fastconv.ops.convolution import plan
 
 PASSES = ("forward", "backward_data", "backward_weights")
