@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..command import positive
 
 if TYPE_CHECKING:
-    from .rows import Options, Row
+    from .rows import Measurement, Options
 
 _PASSES = ("forward", "backward_data", "backward_weights", "backward")
 
@@ -145,9 +145,9 @@ def _passes(arguments: argparse.Namespace) -> list[str]:
     return [name for name in arguments.known_passes if name in arguments.passes or "all" in arguments.passes]
 
 
-def _collected(rows: Iterable[Row]) -> list[Row]:
+def _collected(rows: Iterable[Measurement]) -> list[Measurement]:
     """The rows, with a count that the next one overwrites where somebody watches."""
-    found: list[Row] = []
+    found: list[Measurement] = []
     for row in rows:
         found.append(row)
         if sys.stderr.isatty():
@@ -155,7 +155,7 @@ def _collected(rows: Iterable[Row]) -> list[Row]:
     return found
 
 
-def _verdict(rows: list[Row]) -> int:
+def _verdict(rows: list[Measurement]) -> int:
     """The exit code: 1 if somebody computed something else."""
     return int(any(row.wrong for row in rows))
 
@@ -167,7 +167,7 @@ def _heading(dtype: str = "float32") -> None:
     print(heading(describe(), dtype) + "\n")
 
 
-def _write(arguments: argparse.Namespace, command: str, rows: list[Row], **content: Any) -> None:
+def _write(arguments: argparse.Namespace, command: str, rows: list[Measurement], **content: Any) -> None:
     from .report import row_json, summary, write_json
 
     if arguments.json:

@@ -8,7 +8,7 @@ from fastconv import ops
 from fastconv.bench.layers import ConvLayer, UsageError
 from fastconv.bench.machine import Peak
 from fastconv.bench.peers import Problem, contestants
-from fastconv.bench.rows import Options, Row, race
+from fastconv.bench.rows import Measurement, Options, race
 from fastconv.errors import did_you_mean
 
 PASSES = ("forward", "backward_data", "backward_weights", "backward")
@@ -29,7 +29,7 @@ def compare(
     options: Options,
     peak: Peak | None = None,
     skipped: list[str] | None = None,
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     """Measure every layer in every pass; a row as soon as it is there.
 
     Layers that read images have no gradient of the input in training: their backward data is left out, unless it is
@@ -54,7 +54,7 @@ class RefusedError(ValueError):
     """No algorithm that was asked for serves this layer."""
 
 
-def measure_layer(problem: Problem, options: Options) -> Row:
+def measure_layer(problem: Problem, options: Options) -> Measurement:
     """One row. An algorithm that cannot serve this layer is left out, with a note; RefusedError if none can."""
     algorithms, notes = [], []
     for name in options.algorithms:
@@ -70,7 +70,9 @@ def measure_layer(problem: Problem, options: Options) -> Row:
     notes += wrong
     layer, nbytes = problem.layer, sum(array.nbytes for array in (problem.x, problem.kernel, problem.dy))
     chosen = ", ".join(dict.fromkeys(_choices(problem)))
-    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, nbytes, layer, chosen, notes)
+    return Measurement(
+        layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, nbytes, layer, chosen, notes
+    )
 
 
 def _choices(problem: Problem) -> Iterator[str]:

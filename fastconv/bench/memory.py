@@ -22,7 +22,7 @@ from fastconv.bench.rows import Options
 STEPS = 3
 
 
-def peaks(network: nets.Network, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
+def peaks(network: nets.Workload, batch: int | None, options: Options) -> dict[str, dict[str, int]]:
     """Contestant -> what :func:`peak_memory` says of it."""
     names, threads = nets.present("train", options), fc.get_num_threads()
     return {name: peak_memory(network.name, name, batch or network.batch, threads) for name in names}

@@ -13,7 +13,7 @@ from fastconv import applications, layers, optimizers
 from fastconv.bench import mnist_epoch
 from fastconv.bench.layers import UsageError
 from fastconv.bench.peers import onnxruntime_runner, openvino_runner
-from fastconv.bench.rows import Contestant, Options, Row, race
+from fastconv.bench.rows import Contestant, Measurement, Options, race
 from fastconv.errors import did_you_mean
 
 PASSES = ("train", "infer")
@@ -22,7 +22,7 @@ _RUNNERS = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner}  # t
 
 
 @dataclass(frozen=True)
-class Network:
+class Workload:
     """A classifier: ``build()`` returns a model whose last layer is a softmax."""
 
     name: str
@@ -45,20 +45,20 @@ def application(name: str, **arguments: Any) -> Callable[[], fc.Model]:
     return build
 
 
-def _zoo(name: str, function: str, **arguments: Any) -> Network:
+def _zoo(name: str, function: str, **arguments: Any) -> Workload:
     # Through dozens of batch normalisations rounding grows: after one step in float32 two right losses may be 1 %
     # apart, where float64 agrees to 1e-8 (tests/applications/test_zoo_training.py).
     build = application(function, **arguments)
-    return Network(name, 8, build, lambda: optimizers.SGD(0.0001, momentum=0.9), tolerance=0.02)
+    return Workload(name, 8, build, lambda: optimizers.SGD(0.0001, momentum=0.9), tolerance=0.02)
 
 
 #: What `--net` accepts. A network that joins this list is measured, its PyTorch twin is made from its layers.
-NETWORKS = {
+WORKLOADS = {
     network.name: network
     for network in (
-        Network("lenet5", 64, application("LeNet5"), lambda: optimizers.SGD(0.01, momentum=0.9)),
+        Workload("lenet5", 64, application("LeNet5"), lambda: optimizers.SGD(0.01, momentum=0.9)),
         # RMSprop: Keras adds epsilon under the root, PyTorch beside it, which shows where gradients are tiny
-        Network("notebook", 64, mnist_epoch.notebook_model, optimizers.RMSprop, tolerance=0.03),
+        Workload("notebook", 64, mnist_epoch.notebook_model, optimizers.RMSprop, tolerance=0.03),
         _zoo("alexnet", "AlexNet"),
         _zoo("zfnet", "ZFNet"),
         _zoo("vgg16", "VGG16"),
@@ -73,18 +73,22 @@ NETWORKS = {
 }
 
 
-def find(names: Iterable[str]) -> list[Network]:
+def find(names: Iterable[str]) -> list[Workload]:
     """Networks by name, "all" for all; UsageError for one that does not exist."""
     names = list(names)
     if "all" in names:
-        return list(NETWORKS.values())
+        return list(WORKLOADS.values())
     for name in names:
-        if name not in NETWORKS:
-            raise UsageError(f"unknown network {name!r}{did_you_mean(name, NETWORKS)}; there are {', '.join(NETWORKS)}")
-    return [NETWORKS[name] for name in names]
+        if name not in WORKLOADS:
+            raise UsageError(
+                f"unknown network {name!r}{did_you_mean(name, WORKLOADS)}; there are {', '.join(WORKLOADS)}"
+            )
+    return [WORKLOADS[name] for name in names]
 
 
-def compare(chosen: Iterable[Network], passes: Iterable[str], batch: int | None, options: Options) -> Iterator[Row]:
+def compare(
+    chosen: Iterable[Workload], passes: Iterable[str], batch: int | None, options: Options
+) -> Iterator[Measurement]:
     """Measure every network in every pass; a row as soon as it is there."""
     passes = list(passes)
     for network in chosen:
@@ -92,12 +96,12 @@ def compare(chosen: Iterable[Network], passes: Iterable[str], batch: int | None,
             yield measure_network(network, which, batch or network.batch, options)
 
 
-def measure_network(network: Network, which: str, batch: int, options: Options) -> Row:
+def measure_network(network: Workload, which: str, batch: int, options: Options) -> Measurement:
     """One row: a training step (forward, backward, update) or the probabilities of a batch."""
     names = present(which, options)
     everybody = contestants(network, which, batch, names)
     samples, notes = race(everybody, network.tolerance, options)
-    return Row(network.name, f"batch {batch}", which, batch, "images/s", samples, notes=notes)
+    return Measurement(network.name, f"batch {batch}", which, batch, "images/s", samples, notes=notes)
 
 
 def present(which: str, options: Options) -> list[str]:
@@ -109,7 +113,7 @@ def _able(which: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if which == "infer" or name not in _RUNNERS]
 
 
-def contestants(network: Network, which: str, batch: int, names: Sequence[str]) -> dict[str, Contestant]:
+def contestants(network: Workload, which: str, batch: int, names: Sequence[str]) -> dict[str, Contestant]:
     """Those of these CONTESTANTS that can do it, all with the same weights and data."""
     fc.utils.set_random_seed(0)
     model = network.build()
@@ -130,7 +134,7 @@ def contestants(network: Network, which: str, batch: int, names: Sequence[str]) 
     return ({"fastconv": _fastconv(network, model, which, x, labels)} if "fastconv" in names else {}) | found
 
 
-def _fastconv(network: Network, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray) -> Contestant:
+def _fastconv(network: Workload, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray) -> Contestant:
     if which == "infer":
         return Contestant(lambda: model.predict_on_batch(x), lambda y: {"probabilities": y})
     model.compile(network.optimizer(), loss="sparse_categorical_crossentropy")
@@ -147,7 +151,7 @@ def _two_losses(step: Callable[[], float]) -> Contestant:
 
 
 def _torch(
-    network: Network, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray, channels_last: bool
+    network: Workload, model: fc.Model, which: str, x: np.ndarray, labels: np.ndarray, channels_last: bool
 ) -> Contestant:
     import torch
 

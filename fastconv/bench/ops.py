@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv import ops
 from fastconv.bench.layers import BATCH_NORMS, MAX_POOLS, BatchNormLayer, PoolLayer
-from fastconv.bench.rows import Contestant, Options, Row, race
+from fastconv.bench.rows import Contestant, Measurement, Options, race
 
 PASSES = ("forward", "backward")
 LAYERS: dict[str, tuple[PoolLayer | BatchNormLayer, ...]] = {"max_pool": MAX_POOLS, "batch_norm": BATCH_NORMS}
@@ -20,7 +20,7 @@ EPSILON = 1e-3
 TOLERANCE = 1e-4
 
 
-def compare(kinds: Iterable[str], passes: Iterable[str], batch: int | None, options: Options) -> Iterator[Row]:
+def compare(kinds: Iterable[str], passes: Iterable[str], batch: int | None, options: Options) -> Iterator[Measurement]:
     """Measure every shape in every pass; a row as soon as it is there. `batch` replaces the shapes' own."""
     passes = list(passes)
     for kind in kinds:
@@ -43,12 +43,12 @@ class Case(NamedTuple):
     theirs: Callable[[bool], Contestant]
 
 
-def _row(case: Case, options: Options) -> Row:
+def _row(case: Case, options: Options) -> Measurement:
     everybody = {"fastconv": case.ours}
     if "torch" in options.peers:
         everybody |= {"torch NCHW": case.theirs(False), "torch NHWC": case.theirs(True)}
     samples, notes = race(everybody, TOLERANCE, options)
-    return Row(case.title, case.shape, case.which, case.nbytes, "GB/s", samples, case.nbytes, notes=notes)
+    return Measurement(case.title, case.shape, case.which, case.nbytes, "GB/s", samples, case.nbytes, notes=notes)
 
 
 def _normal(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from fastconv.bench import roofline
 from fastconv.bench.layers import UsageError
 from fastconv.bench.report import geometric_mean, words
-from fastconv.bench.rows import Row
+from fastconv.bench.rows import Measurement
 from fastconv.bench.scaling import FAMILIES, speedups
 
 _COLOURS = {
@@ -40,7 +40,7 @@ def _colour(name: str) -> str:
     return _COLOURS.get(name) or _OTHERS[sum(name.encode()) % len(_OTHERS)]
 
 
-def bars(rows: Sequence[Row], limit: float | None = None) -> Figure:
+def bars(rows: Sequence[Measurement], limit: float | None = None) -> Figure:
     """A panel a pass, a group of bars a layer; a dashed line at the limit (operations or bytes a second)."""
     passes = list(dict.fromkeys(row.which for row in rows))
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
@@ -59,7 +59,7 @@ def bars(rows: Sequence[Row], limit: float | None = None) -> Figure:
     return figure
 
 
-def _bars_of_a_pass(ax: Axes, rows: Sequence[Row], names: Sequence[str], limit: float | None) -> None:
+def _bars_of_a_pass(ax: Axes, rows: Sequence[Measurement], names: Sequence[str], limit: float | None) -> None:
     height = 0.8 / len(names)
     for i, name in enumerate(names):
         present = [(y, _length(row, name)) for y, row in enumerate(rows) if name in row.samples]
@@ -84,14 +84,14 @@ def _bars_of_a_pass(ax: Axes, rows: Sequence[Row], names: Sequence[str], limit: 
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _length(row: Row, name: str) -> float:
+def _length(row: Measurement, name: str) -> float:
     """Of a bar: the rate; of networks, which differ a thousandfold, the rate relative to the fastest contestant."""
     if row.unit != "images/s":
         return row.rate(name)
     return min(samples.median for samples in row.samples.values()) / row.samples[name].median
 
 
-def roof(rows: Sequence[Row], ceilings: roofline.Ceilings) -> Figure:
+def roof(rows: Sequence[Measurement], ceilings: roofline.Ceilings) -> Figure:
     """Logarithmic axes: the measured ceilings, and each layer at its intensity, fastconv above PyTorch."""
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     ax = figure.subplots()
@@ -131,11 +131,11 @@ def roof(rows: Sequence[Row], ceilings: roofline.Ceilings) -> Figure:
     return figure
 
 
-def _dot(row: Row, prefix: str) -> str | None:
+def _dot(row: Measurement, prefix: str) -> str | None:
     return row.ours if prefix == "fastconv" else row.fastest(prefix)
 
 
-def scaling(rows: Sequence[Row]) -> Figure:
+def scaling(rows: Sequence[Measurement]) -> Figure:
     """Speed-up over one thread: a thin line a layer, a thick one for their geometric mean, dashed the ideal."""
     figure = Figure(figsize=(10, 5), layout="constrained")
     families = [name for name in FAMILIES if any(name in speedups(row) for row in rows)]

@@ -11,7 +11,7 @@ from typing import Any
 from fastconv.bench.layers import is_3x3
 from fastconv.bench.machine import describe
 from fastconv.bench.roofline import Ceilings, intensity
-from fastconv.bench.rows import Row
+from fastconv.bench.rows import Measurement
 from fastconv.bench.scaling import speedups
 
 SCHEMA = 1
@@ -45,7 +45,7 @@ def heading(machine: dict[str, Any], dtype: str = "float32") -> str:
     )
 
 
-def rate_table(rows: Sequence[Row], limit: float) -> str:
+def rate_table(rows: Sequence[Measurement], limit: float) -> str:
     """A line a row: our milliseconds, what everybody does a second, our share of the limit, ratio, page faults."""
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
     share = "% peak" if rows[0].unit == "GFLOP/s" else "% memory"
@@ -81,7 +81,7 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def summary(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def summary(rows: Sequence[Measurement]) -> dict[str, dict[str, Any]]:
     """For every pass that was compared with PyTorch: geometric means of the ratios, and the slowest layer's."""
     found = {}
     for which in dict.fromkeys(row.which for row in rows):
@@ -103,7 +103,7 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def print_rows(rows: Sequence[Row], limit: float) -> None:
+def print_rows(rows: Sequence[Measurement], limit: float) -> None:
     """Table, what its columns mean, summary and notes of `bench conv` and `bench ops`."""
     if not rows:
         print("nothing was measured")
@@ -123,7 +123,7 @@ def print_rows(rows: Sequence[Row], limit: float) -> None:
     print_notes(rows)
 
 
-def print_nets(rows: Sequence[Row]) -> None:
+def print_nets(rows: Sequence[Measurement]) -> None:
     """Table and notes of `bench net`: images a second, and page faults a step of everybody."""
     names = list(dict.fromkeys(name for row in rows for name in row.samples))
     lines = [["network", "batch", "pass", "ms", *names, "ratio", "infer", *(f"faults {name}" for name in names)]]
@@ -157,7 +157,7 @@ def print_memory(peaks: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
     print("\nThe most memory that a process of its own held in three training steps; of that, before the network.")
 
 
-def print_roofline(rows: Sequence[Row], ceilings: Ceilings) -> None:
+def print_roofline(rows: Sequence[Measurement], ceilings: Ceilings) -> None:
     """Table of `bench roofline`: intensity, what the ceilings allow from memory, what was reached."""
     print(f"FMA peak {ceilings.peak / 1e9:.0f} GFLOP/s, memory {ceilings.memory / 1e9:.1f} GB/s, "
           f"level 2 caches {ceilings.cache / 1e9:.0f} GB/s\n")  # fmt: skip
@@ -173,7 +173,7 @@ def print_roofline(rows: Sequence[Row], ceilings: Ceilings) -> None:
     print_notes(rows)
 
 
-def print_scaling(rows: Sequence[Row]) -> None:
+def print_scaling(rows: Sequence[Measurement]) -> None:
     """Table of `bench scaling`: times as fast as one thread."""
     families = list(speedups(rows[0]))
     counts = [count for count in speedups(rows[0])[families[0]] if count > 1]
@@ -190,14 +190,14 @@ def print_scaling(rows: Sequence[Row]) -> None:
     print_notes(rows)
 
 
-def print_notes(rows: Sequence[Row]) -> None:
+def print_notes(rows: Sequence[Measurement]) -> None:
     """What is wrong or was left out."""
     for row in rows:
         for note in row.notes:
             print(f"{row.title}, {words(row.which)}: {note}")
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: Measurement) -> dict[str, Any]:
     """A row as JSON: every sample, medians, rates, page faults."""
     contestants = {
         name: {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastconv.bench.machine import cache_bandwidth, memory_bandwidth
-from fastconv.bench.rows import Row
+from fastconv.bench.rows import Measurement
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,6 @@ def measure_ceilings(peak: float) -> Ceilings:
     return Ceilings(peak, memory_bandwidth(), cache_bandwidth())
 
 
-def intensity(row: Row) -> float:
+def intensity(row: Measurement) -> float:
     """Operations a byte."""
     return row.amount / row.nbytes

@@ -46,7 +46,7 @@ def pause_for(peers: Sequence[str]) -> float:
 
 
 @dataclass
-class Row:
+class Measurement:
     """One layer or network in one pass; our contestant is the first of ``samples``."""
 
     title: str

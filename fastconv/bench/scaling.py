@@ -8,7 +8,7 @@ import fastconv as fc
 from fastconv.bench.conv import TOLERANCE
 from fastconv.bench.layers import ConvLayer
 from fastconv.bench.peers import Problem, contestants
-from fastconv.bench.rows import Contestant, Options, Row, race
+from fastconv.bench.rows import Contestant, Measurement, Options, race
 
 FAMILIES = ("fastconv", "torch NCHW", "torch NHWC")
 
@@ -20,7 +20,7 @@ def thread_counts(most: int) -> list[int]:
 
 def compare(
     layers: Iterable[ConvLayer], passes: Iterable[str], counts: Sequence[int], options: Options
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     """A row a layer and pass; its samples are named "fastconv x2", "torch NHWC x2", ..."""
     passes, before = list(passes), fc.get_num_threads()
     try:
@@ -32,7 +32,7 @@ def compare(
             _set_threads(before, is_torch)
 
 
-def _row(problem: Problem, counts: Sequence[int], options: Options) -> Row:
+def _row(problem: Problem, counts: Sequence[int], options: Options) -> Measurement:
     found = contestants(problem, [peer for peer in options.peers if peer == "torch"])
     everybody = {name: one for name, one in found.items() if name in FAMILIES}
     runs = {
@@ -42,7 +42,9 @@ def _row(problem: Problem, counts: Sequence[int], options: Options) -> Row:
     }
     samples, notes = race(runs, TOLERANCE[options.dtype], options)
     layer = problem.layer
-    return Row(layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, layer=layer, notes=notes)
+    return Measurement(
+        layer.title, str(layer), problem.which, problem.flop, "GFLOP/s", samples, layer=layer, notes=notes
+    )
 
 
 def _with_threads(count: int, run: Callable[[], object], is_torch: bool) -> Callable[[], object]:
@@ -64,7 +66,7 @@ def _set_threads(count: int, is_torch: bool) -> None:
         fc.set_num_threads(count)
 
 
-def speedups(row: Row) -> dict[str, dict[int, float]]:
+def speedups(row: Measurement) -> dict[str, dict[int, float]]:
     """Family -> number of threads -> how many times as fast as one thread."""
     found: dict[str, dict[int, float]] = {}
     for name, samples in row.samples.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fastconv.bench import conv, gemm, layers, mnist_epoch, nets, networks, ops
 from fastconv.bench.report import geometric_mean, number, words
-from fastconv.bench.rows import DisagreementError, Options, Row
+from fastconv.bench.rows import DisagreementError, Measurement, Options
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,29 @@ def _installed() -> list[str]:
     return installed(["torch"])[0]
 
 
-def _rows(layer_set: str, options: Options, batch: int | None) -> list[Row]:
+def _rows(layer_set: str, options: Options, batch: int | None) -> list[Measurement]:
     found = [layer.with_batch(batch) for layer in networks.find(layer_set)]
     rows = list(conv.compare(found, ("forward", "backward"), options))
     _check(rows)
     return rows
 
 
-def _check(rows: Iterable[Row]) -> None:
+def _check(rows: Iterable[Measurement]) -> None:
     for row in rows:
         if row.wrong:
             raise DisagreementError(f"{row.title}, {words(row.which)}: {'; '.join(row.wrong)}")
 
 
-def _ratios(rows: Iterable[Row]) -> list[float]:
+def _ratios(rows: Iterable[Measurement]) -> list[float]:
     return [row.ratio for row in rows if row.ratio is not None]
 
 
-def _mean(what: str, rows: Sequence[Row]) -> Figure:
+def _mean(what: str, rows: Sequence[Measurement]) -> Figure:
     ratios = _ratios(rows)
     return Figure(f"{what} (slowest: {min(ratios):.2f})", "", "", geometric_mean(ratios))
 
 
-def _one(what: str, row: Row) -> Figure:
+def _one(what: str, row: Measurement) -> Figure:
     best = row.fastest("torch")
     assert best is not None
     assert row.ratio is not None
@@ -114,7 +114,7 @@ def _memory_bound(options: Options, batch: int | None) -> list[Figure]:
 
 
 def _networks(options: Options, batch: int | None) -> list[Figure]:
-    row = nets.measure_network(nets.NETWORKS["lenet5"], "train", batch or 64, options)
+    row = nets.measure_network(nets.WORKLOADS["lenet5"], "train", batch or 64, options)
     _check([row])
     return [_one("a training step of LeNet-5, batch 64", row)]
 

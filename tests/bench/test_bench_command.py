@@ -214,7 +214,7 @@ def test_summary_is_a_markdown_table(monkeypatch, capsys, tmp_path):
 
 
 def test_summary_refuses_wrong_results():
-    row = rows.Row("a", "b", "forward", 1.0, "GFLOP/s", {}, notes=["WRONG: y differs"])
+    row = rows.Measurement("a", "b", "forward", 1.0, "GFLOP/s", {}, notes=["WRONG: y differs"])
     with pytest.raises(rows.DisagreementError, match="y differs"):
         summary._check([row])
 
@@ -338,18 +338,20 @@ def test_wrong_results_are_exit_code_1(monkeypatch, capsys):
 
 def test_pictures_have_labels():
     sample = timing.Samples([0.1, 0.2, 0.3], [0.0, 0.0, 0.0])
-    row = rows.Row("net layer", "1 x 2", "forward", 2e9, "GFLOP/s", {"fastconv": sample, "torch NHWC": sample}, 10**8)
+    row = rows.Measurement(
+        "net layer", "1 x 2", "forward", 2e9, "GFLOP/s", {"fastconv": sample, "torch NHWC": sample}, 10**8
+    )
     text = words_of(plot.bars([row], 40e9))
     for word in ("net layer", "FMA peak", "GFLOP/s", "1.00x", "forward"):
         assert word in text
     text = words_of(plot.roof([row], plot.roofline.Ceilings(40e9, 1e10, 5e10)))
     for word in ("FMA peak 40 GFLOP/s", "memory 10.0 GB/s", "level 2 caches 50 GB/s", "net layer", "intensity"):
         assert word in text
-    two = rows.Row("l", "s", "forward", 1.0, "GFLOP/s", {"fastconv x1": sample, "fastconv x2": sample})
+    two = rows.Measurement("l", "s", "forward", 1.0, "GFLOP/s", {"fastconv x1": sample, "fastconv x2": sample})
     text = words_of(plot.scaling([two]))
     for word in ("threads", "ideal", "geometric mean of 1", "fastconv", "1.00"):
         assert word in text
-    images = rows.Row("lenet5", "batch 4", "train", 4, "images/s", {"fastconv": sample, "torch NHWC": sample})
+    images = rows.Measurement("lenet5", "batch 4", "train", 4, "images/s", {"fastconv": sample, "torch NHWC": sample})
     assert "the fastest = 1" in words_of(plot.bars([images]))
 
 

@@ -64,7 +64,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("build", [residual_model, chain_model])
 def test_training(build, optimizer):
-    network = nets.Network("small", 8, build, OPTIMIZERS[optimizer])
+    network = nets.Workload("small", 8, build, OPTIMIZERS[optimizer])
     everybody = nets.contestants(network, "train", 8, nets.CONTESTANTS)
     losses = {name: [one.run() for _ in range(5)] for name, one in everybody.items()}
     assert losses["fastconv"][-1] < losses["fastconv"][0]
@@ -74,8 +74,8 @@ def test_training(build, optimizer):
 
 def test_other_weights_are_seen():
     """The check before the timing notices a twin with another learning rate."""
-    network = nets.Network("small", 8, chain_model, lambda: optimizers.SGD(0.5))
-    other = nets.Network("small", 8, chain_model, lambda: optimizers.SGD(0.1))
+    network = nets.Workload("small", 8, chain_model, lambda: optimizers.SGD(0.5))
+    other = nets.Workload("small", 8, chain_model, lambda: optimizers.SGD(0.1))
     everybody = nets.contestants(network, "train", 8, ["fastconv"])
     everybody |= nets.contestants(other, "train", 8, ["torch NCHW"])
     (line,) = rows.disagreements(everybody, network.tolerance)
