@@ -176,7 +176,7 @@ def _losses() -> dict[str, Target]:
     rows = np.abs(image())[:, 0, 0] / 10
     for name in losses.__all__:
         cls = getattr(losses, name)
-        if inspect.isclass(cls) and cls is not losses.Loss:
+        if inspect.isclass(cls) and cls not in (losses.Loss, losses.JointLoss):
             target = np.array([1, 2]) if name.startswith("Sparse") else rows
             data = {"y_true": target, "y_pred": rows, "sample_weight": np.ones(2, np.float32)}
             found[f"losses.{name}"] = _loss(cls), {**data, **_defaults(cls)}
