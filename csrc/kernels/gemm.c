@@ -121,7 +121,8 @@ static void panel_by_columns(int64_t rows, int64_t depth, const real *a, const r
   for (int64_t i = 0; i < rows; i += height) {
     int64_t mr = min_i64(rows - i, height);
     tile_segment s = {a + i * depth, b, depth};
-    FC(tile_outer)[width - 1][mr - 1](1, &s, 0, mr, 0, (int64_t)width * VL, c + i * c_row, c_row, out);
+    tile_operands in = {.segments = &s, .count = 1, .a_step = mr, .b_step = (int64_t)width * VL};
+    FC(tile_outer)[width - 1][mr - 1](&in, c + i * c_row, c_row, out);
   }
 }
 
