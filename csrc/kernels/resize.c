@@ -61,21 +61,19 @@ fc_status FC(upsample_nearest_backward)(const fc_upsample *u, const void *dy_, v
 typedef struct {
   int64_t low, high;
   real weight;
-} tap;
+} between;
 
 /* The centre of output pixel p is at (p + 1/2) / factor - 1/2; beyond the edge the edge is repeated. */
-FC_INLINE tap tap_of(int64_t p, int64_t factor, int64_t size) {
+FC_INLINE between between_of(int64_t p, int64_t factor, int64_t size) {
   double centre = ((double)p + 0.5) / (double)factor - 0.5;
   if (centre < 0) centre = 0;
   int64_t low = (int64_t)centre;
-  return (tap){low, min_i64(low + 1, size - 1), (real)(centre - (double)low)};
+  return (between){low, min_i64(low + 1, size - 1), (real)(centre - (double)low)};
 }
 
-/* Taps of all output pixels of one axis; NULL when there is no memory. */
-static tap *new_taps(int64_t factor, int64_t size) {
-  tap *taps = fc_alloc((size_t)(factor * size) * sizeof(tap));
-  for (int64_t p = 0; taps && p < factor * size; p++) taps[p] = tap_of(p, factor, size);
-  return taps;
+/* Of all output pixels of one axis. */
+static void find_between(int64_t factor, int64_t size, between *all) {
+  for (int64_t p = 0; p < factor * size; p++) all[p] = between_of(p, factor, size);
 }
 
 /* to (n) = a * x + b * y */
@@ -92,13 +90,13 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
   real *y = y_;
   int64_t rows = u->N * u->H * u->FH, OW = u->W * u->FW, length = u->W * u->C, next = 0;
   int threads = fc_threads_for(rows * OW * u->C);
-  real *lines = fc_alloc((size_t)(threads * length) * sizeof(real)); /* an input row between two, one a thread */
-  tap *taps = new_taps(u->FW, u->W);
-  if (!lines || !taps) {
-    fc_free(lines);
-    fc_free(taps);
-    return FC_NO_MEMORY;
-  }
+  fc_workspace memory = {0};
+  real *lines; /* an input row between two, one a thread */
+  between *columns;
+  FC_PART(&memory, lines, threads * length);
+  FC_PART(&memory, columns, u->FW * u->W);
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  find_between(u->FW, u->W, columns);
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine;
@@ -107,17 +105,16 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
     real *line = lines + mine * length;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
-      tap t = tap_of(i % (u->H * u->FH), u->FH, u->H);
+      between t = between_of(i % (u->H * u->FH), u->FH, u->H);
       const real *image = x + i / (u->H * u->FH) * u->H * length;
       mix(length, 1 - t.weight, image + t.low * length, t.weight, image + t.high * length, line);
       for (int64_t q = 0; q < OW; q++) {
-        tap s = taps[q];
+        between s = columns[q];
         mix(u->C, 1 - s.weight, line + s.low * u->C, s.weight, line + s.high * u->C, y + (i * OW + q) * u->C);
       }
     }
   }
-  fc_free(lines);
-  fc_free(taps);
+  fc_workspace_free(&memory);
   return FC_OK;
 }
 
@@ -128,13 +125,13 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
   real *dx = dx_;
   int64_t OH = u->H * u->FH, OW = u->W * u->FW, length = OW * u->C, next = 0;
   int threads = fc_threads_for(2 * u->N * OH * length);
-  real *lines = fc_alloc((size_t)(threads * length) * sizeof(real));
-  tap *taps = new_taps(u->FW, u->W);
-  if (!lines || !taps) {
-    fc_free(lines);
-    fc_free(taps);
-    return FC_NO_MEMORY;
-  }
+  fc_workspace memory = {0};
+  real *lines;
+  between *columns;
+  FC_PART(&memory, lines, threads * length);
+  FC_PART(&memory, columns, u->FW * u->W);
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  find_between(u->FW, u->W, columns);
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine;
@@ -146,20 +143,19 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
       int64_t h = i % u->H, n = i / u->H;
       memset(line, 0, (size_t)length * sizeof(real));
       for (int64_t p = max_i64(0, (h - 1) * u->FH); p < min_i64(OH, (h + 2) * u->FH); p++) {
-        tap t = tap_of(p, u->FH, u->H);
+        between t = between_of(p, u->FH, u->H);
         real weight = (t.low == h ? 1 - t.weight : 0) + (t.high == h ? t.weight : 0);
         if (t.low == h || t.high == h) add_scaled(length, weight, dy + (n * OH + p) * length, line);
       }
       real *to = dx + i * u->W * u->C;
       memset(to, 0, (size_t)(u->W * u->C) * sizeof(real));
       for (int64_t q = 0; q < OW; q++) {
-        tap s = taps[q];
+        between s = columns[q];
         add_scaled(u->C, 1 - s.weight, line + q * u->C, to + s.low * u->C);
         add_scaled(u->C, s.weight, line + q * u->C, to + s.high * u->C);
       }
     }
   }
-  fc_free(lines);
-  fc_free(taps);
+  fc_workspace_free(&memory);
   return FC_OK;
 }
