@@ -72,23 +72,37 @@ static void pack_columns(int64_t rows, int64_t K, const real *a, int64_t a_row, 
       for (int64_t i = 0; i < rows; i++) packed[i] = a[i * a_row + k * a_col];
 }
 
-/* What the three ways share: operands, and bias, slope and zeros padded to whole vectors (slope may be NULL). */
+/* What the three ways share: operands, and the memory that they work with. */
 typedef struct {
   const fc_gemm *g;
   const real *a, *b;
   real *c;
-  const fc_epilogue *e; /* of a tile */
-  const real *bias, *slope, *zeros;
+  fc_epilogue e; /* as far as tiles do it */
+  fc_workspace memory;
+  real *bias, *slope, *zeros; /* padded to whole vectors */
 } job;
+
+/* Takes the parts that the caller has named, and these. */
+static int take(job *t) {
+  int64_t N = t->g->N, padded = padded_cols(N);
+  FC_PART(&t->memory, t->bias, padded);
+  FC_PART(&t->memory, t->slope, padded);
+  FC_PART(&t->memory, t->zeros, padded);
+  if (!fc_workspace_take(&t->memory)) return 0;
+  FC(pad_row)(N, t->e.bias, t->bias);
+  FC(pad_row)(N, t->e.slope, t->slope);
+  FC(pad_row)(N, NULL, t->zeros);
+  return 1;
+}
 
 /* What tiles do with their sums at depths k .. k + depth of the columns from j on: the last depths finish them. */
 static tile_output output_of(const job *t, int64_t j, int64_t k, int64_t depth) {
   int last = k + depth == t->g->K;
   return (tile_output){.accumulate = t->g->accumulate || k > 0,
-                       .kind = last ? t->e->kind : FC_LINEAR,
-                       .parameter = (real)t->e->parameter,
+                       .kind = last ? t->e.kind : FC_LINEAR,
+                       .parameter = (real)t->e.parameter,
                        .bias = last ? t->bias + j : t->zeros,
-                       .slope = t->slope ? t->slope + j : NULL};
+                       .slope = t->slope + j};
 }
 
 /* The same for a panel of those columns. */
@@ -96,7 +110,7 @@ static tile_output panel_output(const tile_output *block, int64_t start, int64_t
   tile_output out = *block;
   out.cols = cols;
   out.bias += start;
-  if (out.slope) out.slope += start;
+  out.slope += start;
   return out;
 }
 
@@ -120,11 +134,11 @@ static void panel_by_rows(const row_block *r, int64_t depth, const real *b, int 
 }
 
 /* A's rows are contiguous and B is small: every tile reads A through row pointers. */
-static fc_status gemm_rows(const job *t) {
+static fc_status gemm_rows(job *t) {
   const fc_gemm *g = t->g;
-  int64_t padded = padded_cols(g->N);
-  real *packed = fc_alloc((size_t)(g->K * padded) * sizeof(real));
-  if (!packed) return FC_NO_MEMORY;
+  real *packed;
+  FC_PART(&t->memory, packed, g->K * padded_cols(g->N));
+  if (!take(t)) return FC_NO_MEMORY;
   FC(pack_panels)(g->K, g->N, t->b, g->b_row, g->b_col, packed);
   int64_t panels = panel_count(g->N), mr = tile_height(panel_width(g->N, 0)), tiles = ceil_div(g->M, mr);
   int64_t block = max_i64(1, min_i64(32, ceil_div(tiles, 16)));
@@ -138,7 +152,7 @@ static fc_status gemm_rows(const job *t) {
       tile_output out = panel_output(&all, start, min_i64(g->N - start, (int64_t)width * VL));
       panel_by_rows(&r, g->K, packed + start * g->K, width, &out);
     }
-  fc_free(packed);
+  fc_workspace_free(&t->memory);
   return FC_OK;
 }
 
@@ -149,7 +163,8 @@ static void panel_by_columns(const row_block *r, int64_t depth, const real *b, i
     int64_t mr = min_i64(r->count - i, height);
     tile_segment s = {r->a + i * depth, b, depth};
     tile_outer_fn *update = FC(tile_outer)[width - 1][mr - 1];
-    update(1, &s, 0, mr, 0, (int64_t)width * VL, r->c + i * r->c_pitch, r->c_pitch, out);
+    tile_operands in = {.segments = &s, .count = 1, .a_step = mr, .b_step = (int64_t)width * VL};
+    update(&in, r->c + i * r->c_pitch, r->c_pitch, out);
   }
 }
 
@@ -186,18 +201,15 @@ static void block_of_rows(const fc_gemm *g, const row_block *rows, const b_block
   }
 }
 
-static fc_status gemm_blocked(const job *t) {
+static fc_status gemm_blocked(job *t) {
   const fc_gemm *g = t->g;
   int64_t mc = (int64_t)MC_TILES * tile_height(panel_width(g->N, 0));
   int64_t depth_max = min_i64(g->K, KC), threads = fc_threads_for_macs(g->M * g->N * g->K);
-  real *packed_b = fc_alloc((size_t)(depth_max * padded_cols(min_i64(g->N, NC))) * sizeof(real));
   int64_t size_a = mc * (depth_max + ROW_GAP);
-  real *packed_a = fc_alloc((size_t)(threads * size_a) * sizeof(real));
-  if (!packed_a || !packed_b) {
-    fc_free(packed_a);
-    fc_free(packed_b);
-    return FC_NO_MEMORY;
-  }
+  real *packed_a, *packed_b;
+  FC_PART(&t->memory, packed_b, depth_max * padded_cols(min_i64(g->N, NC)));
+  FC_PART(&t->memory, packed_a, threads * size_a);
+  if (!take(t)) return FC_NO_MEMORY;
   for (int64_t j = 0; j < g->N; j += NC)
     for (int64_t k = 0; k < g->K; k += KC) {
       int64_t depth = min_i64(g->K - k, KC);
@@ -214,21 +226,21 @@ static fc_status gemm_blocked(const job *t) {
         }
       }
     }
-  fc_free(packed_a);
-  fc_free(packed_b);
+  fc_workspace_free(&t->memory);
   return FC_OK;
 }
 
 /* Few rows: a task owns columns of C and packs its blocks of B itself, so that B is read from memory once. */
-static fc_status gemm_columns(const job *t) {
+static fc_status gemm_columns(job *t) {
   const fc_gemm *g = t->g;
   /* long runs of B's rows a few rows at a time, or few of its columns, each whole */
   int64_t wide = TASK_COLUMNS * (g->b_col == 1 ? max_i64(1, min_i64(g->N / 3 / TASK_COLUMNS, 4)) : 1);
   int64_t at_once = g->b_col == 1 ? VL : KC, depth_max = min_i64(g->K, KC);
   int64_t threads = fc_threads_for_macs(g->M * g->N * g->K), size_b = depth_max * wide;
   int64_t size = size_b + g->M * (depth_max + ROW_GAP);
-  real *packed = fc_alloc((size_t)(threads * size) * sizeof(real));
-  if (!packed) return FC_NO_MEMORY;
+  real *packed;
+  FC_PART(&t->memory, packed, threads * size);
+  if (!take(t)) return FC_NO_MEMORY;
 #pragma omp parallel num_threads(threads)
   {
     real *packed_b = packed + fc_thread_number() * size;
@@ -248,32 +260,23 @@ static fc_status gemm_columns(const job *t) {
         block_of_rows(g, &rows, &b, packed_b + size_b);
       }
   }
-  fc_free(packed);
+  fc_workspace_free(&t->memory);
   return FC_OK;
 }
 
 fc_status FC(gemm)(const fc_gemm *g, const void *a, const void *b, const fc_epilogue *e, void *c) {
   if (g->M == 0 || g->N == 0) return FC_OK;
-  int64_t padded = padded_cols(g->N);
-  real *rows = fc_alloc((size_t)(3 * padded) * sizeof(real)); /* bias, slope, zeros */
-  if (!rows) return FC_NO_MEMORY;
-  FC(pad_row)(g->N, e->bias, rows);
-  FC(pad_row)(g->N, e->slope, rows + padded);
-  FC(pad_row)(g->N, NULL, rows + 2 * padded);
-  fc_epilogue in_tile = *e;
-  if (!fc_in_tile(e->kind)) in_tile.kind = FC_LINEAR;
-  job t = {g, a, b, c, &in_tile, rows, e->slope ? rows + padded : NULL, rows + 2 * padded};
-
+  job t = {.g = g, .a = a, .b = b, .c = c, .e = *e};
+  if (!fc_in_tile(e->kind)) t.e.kind = FC_LINEAR;
   int aliases = g->M > 8 && g->a_row * (int64_t)sizeof(real) % ALIASING_PITCH == 0;
-  int small = g->K * padded * (int64_t)sizeof(real) <= GEMM_ROWS_BYTES; /* B */
+  int small = g->K * padded_cols(g->N) * (int64_t)sizeof(real) <= GEMM_ROWS_BYTES; /* B */
   int by_rows = g->K == 0 || (g->a_col == 1 && !aliases && g->K <= ROWS_DEPTH && small);
   int by_columns = g->M <= FEW_ROWS && g->N > 2 * TASK_COLUMNS && !small;
   fc_status status = (by_rows ? gemm_rows : by_columns ? gemm_columns : gemm_blocked)(&t);
-  if (status == FC_OK && in_tile.kind != e->kind) {
+  if (status == FC_OK && t.e.kind != e->kind) {
     fc_epilogue rest = *e;
     rest.bias = NULL;
     status = FC(apply_epilogue)(g->M, g->N, g->c_row, &rest, c);
   }
-  fc_free(rows);
   return status;
 }

@@ -13,6 +13,7 @@
 
 #include "blocking.h"
 #include "fastconv.h"
+#include "workspace.h"
 
 #define FC_JOIN_(name, suffix) fc_##name##_##suffix
 #define FC_JOIN(name, suffix) FC_JOIN_(name, suffix)

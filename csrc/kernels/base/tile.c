@@ -14,7 +14,7 @@ static FC_NOINLINE void store_any(const int mr, const int nv, const vec *sum, re
       int64_t lanes = min_i64(out->cols - j * VL, VL);
       vec v = sum[i * nv + j];
       if (out->accumulate) v += load_n(to, lanes);
-      store_n(to, tile_finish(v, out, j * VL), lanes);
+      store_n(to, tile_epilogue(v, out, j * VL), lanes);
     }
 }
 
@@ -44,7 +44,7 @@ FC_INLINE void store_tile(const int mr, const int nv, vec (*sum)[NV_MAX], real *
     UNROLL(16)
     for (int i = 0; i < mr; i++) {
       vec v = at_least(sum[i][j] + bias, low);
-      if (out->stream)
+      if (out->past)
         stream(y[i] + j * VL, v);
       else
         store(y[i] + j * VL, v);
@@ -114,10 +114,11 @@ FC_INLINE void rank_one(const int mr, const int nv, const real *a, const real *b
   }
 }
 
-/* segments of a: [steps][lda], b: [steps][ldb]; y: [mr][ldy]. A small tile takes even and odd steps into sums of their
- * own: with few accumulators the next update would wait for the last one. */
-FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_segment *s, int64_t a_first, int64_t lda,
-                     int64_t b_first, int64_t ldb, real *y, int64_t ldy, const tile_output *out) {
+/* segments of a: [steps][a_step], b: [steps][b_step]; y: [mr][y_pitch]. A small tile takes even and odd steps into sums
+ * of their own: with few accumulators the next update would wait for the last one. */
+FC_INLINE void outer(const int mr, const int nv, const tile_operands *in, real *y, int64_t y_pitch,
+                     const tile_output *out) {
+  const int64_t a_step = in->a_step, b_step = in->b_step;
   const int small = mr * nv <= 6;
   vec sum[MR_MAX][NV_MAX], odd[MR_MAX][NV_MAX];
   UNROLL(16)
@@ -125,19 +126,19 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
     UNROLL(3)
     for (int j = 0; j < nv; j++) sum[i][j] = odd[i][j] = (vec){0};
   }
-  for (; segments > 0; segments--, s++) {
-    const real *a = s->a + a_first, *b = s->b + b_first;
+  for (const tile_segment *s = in->segments; s < in->segments + in->count; s++) {
+    const real *a = s->a + in->a_first, *b = s->b + in->b_first;
     int64_t p = s->steps;
-    for (; small && p > 1; p -= 2, a += 2 * lda, b += 2 * ldb) {
+    for (; small && p > 1; p -= 2, a += 2 * a_step, b += 2 * b_step) {
       rank_one(mr, nv, a, b, sum);
-      rank_one(mr, nv, a + lda, b + ldb, odd);
+      rank_one(mr, nv, a + a_step, b + b_step, odd);
     }
-    for (; p > 0; p--, a += lda, b += ldb) rank_one(mr, nv, a, b, sum);
+    for (; p > 0; p--, a += a_step, b += b_step) rank_one(mr, nv, a, b, sum);
   }
   real *row[MR_MAX];
   UNROLL(16)
   for (int i = 0; i < mr; i++) {
-    row[i] = y + i * ldy;
+    row[i] = y + i * y_pitch;
     UNROLL(3)
     for (int j = 0; small && j < nv; j++) sum[i][j] += odd[i][j];
   }
@@ -151,14 +152,13 @@ FC_INLINE void outer(const int mr, const int nv, int64_t segments, const tile_se
   F(3, nv) F(4, nv) F(5, nv) F(6, nv) F(7, nv) F(8, nv) F(9, nv) F(10, nv) F(11, nv) F(12, nv) F(13, nv) F(14, nv)
 #define FITS(mr, nv) (mr <= (nv == 1 ? FC_MR1 : nv == 2 ? FC_MR2 : FC_MR3))
 
-#define DEFINE(mr, nv)                                                                                           \
-  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, int fetch,      \
-                               const real *b, real *const *y, const tile_output *out) {                          \
-    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, a_tap, fetch, b, y, out);                                     \
-  }                                                                                                              \
-  static void outer_##mr##x##nv(int64_t n, const tile_segment *s, int64_t a_first, int64_t lda, int64_t b_first, \
-                                int64_t ldb, real *y, int64_t ldy, const tile_output *out) {                     \
-    if (FITS(mr, nv)) outer(mr, nv, n, s, a_first, lda, b_first, ldb, y, ldy, out);                              \
+#define DEFINE(mr, nv)                                                                                       \
+  static void rows_##mr##x##nv(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, int fetch,  \
+                               const real *b, real *const *y, const tile_output *out) {                      \
+    if (FITS(mr, nv)) rows(mr, nv, taps, depth, a, a_tap, fetch, b, y, out);                                 \
+  }                                                                                                          \
+  static void outer_##mr##x##nv(const tile_operands *in, real *y, int64_t y_pitch, const tile_output *out) { \
+    if (FITS(mr, nv)) outer(mr, nv, in, y, y_pitch, out);                                                    \
   }
 HEIGHTS(DEFINE, 1)
 HEIGHTS(DEFINE, 2)

@@ -15,11 +15,11 @@ typedef struct {
   real parameter;
   const real *bias;  /* padded to nv * VL; zeros for none */
   const real *slope; /* likewise, FC_PRELU only */
-  int stream; /* whole tiles go past the caches: y is aligned to vectors, and the caller ends with stream_fence */
+  int past; /* whole tiles go past the caches: y is aligned to vectors, and the caller ends with stream_fence */
 } tile_output;
 
 /* + bias, then the activation, for the VL columns from `column` on */
-FC_INLINE vec tile_finish(vec v, const tile_output *out, int64_t column) {
+FC_INLINE vec tile_epilogue(vec v, const tile_output *out, int64_t column) {
   vec slope = out->kind == FC_PRELU ? load(out->slope + column) : splat(out->parameter);
   return rectify(out->kind, v + load(out->bias + column), slope);
 }
@@ -29,14 +29,17 @@ FC_INLINE vec tile_finish(vec v, const tile_output *out, int64_t column) {
 typedef void tile_rows_fn(int64_t taps, int64_t depth, const real *const *a, int64_t a_tap, int fetch, const real *b,
                           real *const *y, const tile_output *out);
 
-/* Outer: y[i] = sum over segments s and steps p of a_s[a_first + p * lda + i] * b_s[b_first + p * ldb + 0 .. nv * VL):
- * rank-1 updates. */
+/* Outer: y[i] = sum over segments s and steps p of a_s[a_first + p * a_step + i] * b_s[b_first + p * b_step
+ * + 0 .. nv * VL): rank-1 updates; rows of y are y_pitch apart. */
 typedef struct {
   const real *a, *b;
   int64_t steps;
 } tile_segment;
-typedef void tile_outer_fn(int64_t segments, const tile_segment *s, int64_t a_first, int64_t lda, int64_t b_first,
-                           int64_t ldb, real *y, int64_t ldy, const tile_output *out);
+typedef struct {
+  const tile_segment *segments;
+  int64_t count, a_first, a_step, b_first, b_step;
+} tile_operands;
+typedef void tile_outer_fn(const tile_operands *in, real *y, int64_t y_pitch, const tile_output *out);
 
 FC_HIDDEN extern tile_rows_fn *const FC(tile_rows)[NV_MAX][HEIGHTS_MAX];   /* [nv - 1][mr - 1] */
 FC_HIDDEN extern tile_outer_fn *const FC(tile_outer)[NV_MAX][HEIGHTS_MAX]; /* likewise */

@@ -171,12 +171,9 @@ FC_INLINE void readers_of(int64_t p, int64_t before, int64_t pool, int64_t strid
   *last = min_i64((p + before) / stride + 1, outputs);
 }
 
-/* (W, 2): the output columns that read each input column; NULL: no memory */
-static int64_t *readers_of_columns(const fc_pool2d *d) {
-  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
-  for (int64_t w = 0; readers && w < d->W; w++)
-    readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
-  return readers;
+/* (W, 2): the output columns that read each input column */
+static void find_readers(const fc_pool2d *d, int64_t *readers) {
+  for (int64_t w = 0; w < d->W; w++) readers_of(w, d->PL, d->PW, d->SW, d->OW, &readers[2 * w], &readers[2 * w + 1]);
 }
 
 /* Sets the columns of a pixel's window of readers; returns the end of what it reads of dy's image. */
@@ -263,13 +260,13 @@ static int64_t gather_max_row(const fc_pool2d *d, int64_t row, const real *dy, c
 /* dy (N, OH, OW, C) -> dx (N, H, W, C) */
 fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const void *dy_, void *dx_) {
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
-  real *dx = dx_, *share = fc_alloc((size_t)(d->OH * d->OW) * sizeof(real));
-  int64_t *readers = readers_of_columns(d);
-  if (!share || !readers) {
-    fc_free(share);
-    fc_free(readers);
-    return FC_NO_MEMORY;
-  }
+  real *dx = dx_, *share;
+  int64_t *readers;
+  fc_workspace memory = {0};
+  FC_PART(&memory, share, d->OH * d->OW);
+  FC_PART(&memory, readers, 2 * d->W);
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  find_readers(d, readers);
   for (int64_t i = 0; i < d->OH * d->OW; i++) share[i] = 1 / count_of(d, i / d->OW, i % d->OW, include_pad);
   int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static)
@@ -279,8 +276,7 @@ fc_status FC(avg_pool2d_backward)(const fc_pool2d *d, int include_pad, const voi
       gather_mean_row(d, row, dy, dy_end, share, readers, dx, dx + last * length);
     stream_fence();
   }
-  fc_free(share);
-  fc_free(readers);
+  fc_workspace_free(&memory);
   return FC_OK;
 }
 
@@ -292,8 +288,9 @@ fc_status FC(max_pool2d_backward_windows)(const fc_pool2d *d, const void *dy_, c
     return FC(max_pool2d_backward)(d->N, d->OH * d->OW, d->H * d->W, d->C, dy_, argmax, dx_);
   const real *dy = dy_, *dy_end = dy + d->N * d->OH * d->OW * d->C;
   real *dx = dx_;
-  int64_t *readers = readers_of_columns(d);
+  int64_t *readers = fc_alloc((size_t)(2 * d->W) * sizeof(int64_t));
   if (!readers) return FC_NO_MEMORY;
+  find_readers(d, readers);
   int64_t rows = d->N * d->H, length = d->W * d->C, block = rows_of_a_block(length, 1);
   int64_t won = 0; /* every output has one winner, which asks it once, unless its index lies outside its window */
 #pragma omp parallel for num_threads(fc_threads_for(rows *length)) schedule(static) reduction(+ : won)

@@ -71,11 +71,9 @@ FC_INLINE pair pair_of(int64_t p, int64_t factor, int64_t size) {
   return (pair){low, min_i64(low + 1, size - 1), (real)(centre - (double)low)};
 }
 
-/* Pairs of all output pixels of one axis; NULL when there is no memory. */
-static pair *new_pairs(int64_t factor, int64_t size) {
-  pair *pairs = fc_alloc((size_t)(factor * size) * sizeof(pair));
-  for (int64_t p = 0; pairs && p < factor * size; p++) pairs[p] = pair_of(p, factor, size);
-  return pairs;
+/* Pairs of all output pixels of one axis. */
+static void find_pairs(int64_t factor, int64_t size, pair *pairs) {
+  for (int64_t p = 0; p < factor * size; p++) pairs[p] = pair_of(p, factor, size);
 }
 
 /* to (n) = a * x + b * y */
@@ -92,13 +90,13 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
   real *y = y_;
   int64_t rows = u->N * u->H * u->FH, OW = u->W * u->FW, length = u->W * u->C;
   int threads = fc_threads_for(rows * OW * u->C);
-  real *lines = fc_alloc((size_t)(threads * length) * sizeof(real)); /* an input row between two, one a thread */
-  pair *pairs = new_pairs(u->FW, u->W);
-  if (!lines || !pairs) {
-    fc_free(lines);
-    fc_free(pairs);
-    return FC_NO_MEMORY;
-  }
+  fc_workspace memory = {0};
+  real *lines; /* an input row between two, one a thread */
+  pair *columns;
+  FC_PART(&memory, lines, threads * length);
+  FC_PART(&memory, columns, u->FW * u->W);
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  find_pairs(u->FW, u->W, columns);
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine = fc_thread_number();
@@ -109,13 +107,12 @@ fc_status FC(upsample_bilinear)(const fc_upsample *u, const void *x_, void *y_) 
       const real *image = x + i / (u->H * u->FH) * u->H * length;
       mix(length, 1 - t.weight, image + t.low * length, t.weight, image + t.high * length, line);
       for (int64_t q = 0; q < OW; q++) {
-        pair s = pairs[q];
+        pair s = columns[q];
         mix(u->C, 1 - s.weight, line + s.low * u->C, s.weight, line + s.high * u->C, y + (i * OW + q) * u->C);
       }
     }
   }
-  fc_free(lines);
-  fc_free(pairs);
+  fc_workspace_free(&memory);
   return FC_OK;
 }
 
@@ -126,13 +123,13 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
   real *dx = dx_;
   int64_t OH = u->H * u->FH, OW = u->W * u->FW, length = OW * u->C;
   int threads = fc_threads_for(2 * u->N * OH * length);
-  real *lines = fc_alloc((size_t)(threads * length) * sizeof(real));
-  pair *pairs = new_pairs(u->FW, u->W);
-  if (!lines || !pairs) {
-    fc_free(lines);
-    fc_free(pairs);
-    return FC_NO_MEMORY;
-  }
+  fc_workspace memory = {0};
+  real *lines;
+  pair *columns;
+  FC_PART(&memory, lines, threads * length);
+  FC_PART(&memory, columns, u->FW * u->W);
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  find_pairs(u->FW, u->W, columns);
 #pragma omp parallel num_threads(threads)
   {
     int64_t mine = fc_thread_number();
@@ -149,13 +146,12 @@ fc_status FC(upsample_bilinear_backward)(const fc_upsample *u, const void *dy_, 
       real *to = dx + i * u->W * u->C;
       memset(to, 0, (size_t)(u->W * u->C) * sizeof(real));
       for (int64_t q = 0; q < OW; q++) {
-        pair s = pairs[q];
+        pair s = columns[q];
         add_scaled(u->C, 1 - s.weight, line + q * u->C, to + s.low * u->C);
         add_scaled(u->C, s.weight, line + q * u->C, to + s.high * u->C);
       }
     }
   }
-  fc_free(lines);
-  fc_free(pairs);
+  fc_workspace_free(&memory);
   return FC_OK;
 }

@@ -2,36 +2,32 @@
  * x (N, H, W, C), w (KH, KW, C/G, K), y and dy (N, OH, OW, K). */
 #include "taps.h"
 
+/* What a product points to. */
 typedef struct {
-  real *rows, *copy; /* bias and slope, padded; padded input */
+  real *bias, *slope; /* padded */
   tap *taps;
   const real **filter; /* the weights of each tap */
-} workspace;
+  int64_t *index;      /* of backward data: the taps of a phase, see below */
+} product_parts;
 
-static void release(workspace *s) {
-  fc_free(s->rows);
-  fc_free(s->copy);
-  fc_free(s->taps);
-  fc_free(s->filter);
-}
-
-/* taps, and two padded rows of cols */
-static fc_status reserve(workspace *s, int64_t taps, int64_t cols) {
-  s->rows = fc_alloc(2 * (size_t)padded_cols(cols) * sizeof(real));
-  s->taps = fc_alloc((size_t)taps * sizeof(tap));
-  s->filter = fc_alloc((size_t)taps * sizeof(real *));
-  return s->rows && s->taps && s->filter ? FC_OK : FC_NO_MEMORY;
+static int reserve(fc_workspace *memory, product_parts *s, const fc_conv2d *d, int64_t cols) {
+  FC_PART(memory, s->taps, d->KH * d->KW);
+  FC_PART(memory, s->filter, d->KH * d->KW);
+  FC_PART(memory, s->bias, padded_cols(cols));
+  FC_PART(memory, s->slope, padded_cols(cols));
+  FC_PART(memory, s->index, 2 * (d->KH + d->KW));
+  return fc_workspace_take(memory);
 }
 
 static fc_status forward_group(const fc_conv2d *d, int64_t g, const real *x, const real *w, const fc_epilogue *e,
                                real *y) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = d->KH * d->KW;
-  workspace s = {0};
-  fc_status status = reserve(&s, taps, Kg);
-  if (status != FC_OK) goto done;
+  fc_workspace memory = {0};
+  product_parts s;
+  if (!reserve(&memory, &s, d, Kg)) return FC_NO_MEMORY;
   const real *bias = e->bias, *slope = e->slope;
-  FC(pad_row)(Kg, bias ? bias + g * Kg : NULL, s.rows);
-  FC(pad_row)(Kg, slope ? slope + g * Kg : NULL, s.rows + padded_cols(Kg));
+  FC(pad_row)(Kg, bias ? bias + g * Kg : NULL, s.bias);
+  FC(pad_row)(Kg, slope ? slope + g * Kg : NULL, s.slope);
   for (int64_t t = 0; t < taps; t++) {
     s.taps[t] = (tap){t / d->KW * d->DH - d->PT, t % d->KW * d->DW - d->PL};
     s.filter[t] = w + t * Cg * d->K + g * Kg;
@@ -52,12 +48,13 @@ static fc_status forward_group(const fc_conv2d *d, int64_t g, const real *x, con
                    .stride_h = 1,
                    .stride_w = 1,
                    .cols = Kg};
-  p.finish = (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = s.rows};
-  if (slope) p.finish.slope = s.rows + padded_cols(Kg);
-  if (d->DW == 1) status = FC(merge_taps)(&p, s.taps, d->KW, &s.copy);
+  p.output = (tile_output){.kind = e->kind, .parameter = (real)e->parameter, .bias = s.bias};
+  if (slope) p.output.slope = s.slope;
+  real *copy = NULL;
+  fc_status status = d->DW == 1 ? FC(merge_taps)(&p, s.taps, d->KW, &copy) : FC_OK;
   if (status == FC_OK) status = FC(tap_product_run)(&p);
-done:
-  release(&s);
+  fc_free(copy);
+  fc_workspace_free(&memory);
   return status;
 }
 
@@ -89,9 +86,17 @@ typedef struct {
   int64_t *kh, *h, *kw, *w; /* which, and the output they come from */
 } phase;
 
+static phase find_phase(const fc_conv2d *d, int64_t first_h, int64_t first_w, int64_t *index) {
+  phase f = {.first_h = first_h, .first_w = first_w, .kh = index, .h = index + d->KH};
+  f.kw = index + 2 * d->KH, f.w = index + 2 * d->KH + d->KW;
+  f.rows = phase_taps(first_h, d->SH, d->PT, d->KH, d->DH, f.kh, f.h);
+  f.cols = phase_taps(first_w, d->SW, d->PL, d->KW, d->DW, f.kw, f.w);
+  return f;
+}
+
 /* dx of a phase: a dense convolution of dy with the taps that reach them. */
 static fc_status backward_phase(const fc_conv2d *d, int64_t g, const phase *f, const real *dy, const real *w, real *dx,
-                                workspace *s) {
+                                const product_parts *s) {
   int64_t Cg = d->C / d->G, Kg = d->K / d->G, taps = f->rows * f->cols;
   for (int64_t t = 0; t < taps; t++) {
     int64_t i = t / f->cols, j = t % f->cols;
@@ -116,30 +121,28 @@ static fc_status backward_phase(const fc_conv2d *d, int64_t g, const phase *f, c
                    .stride_h = d->SH,
                    .stride_w = d->SW,
                    .cols = Cg};
-  p.finish = (tile_output){.bias = s->rows};
+  p.output = (tile_output){.bias = s->bias};
   int consecutive = taps > 0 && f->w[f->cols - 1] - f->w[0] == f->cols - 1;
-  fc_status status = consecutive ? FC(merge_taps)(&p, s->taps, f->cols, &s->copy) : FC_OK;
+  real *copy = NULL;
+  fc_status status = consecutive ? FC(merge_taps)(&p, s->taps, f->cols, &copy) : FC_OK;
   if (status == FC_OK) status = FC(tap_product_run)(&p);
-  fc_free(s->copy);
-  s->copy = NULL;
+  fc_free(copy);
   return status;
 }
 
 static fc_status backward_group(const fc_conv2d *d, int64_t g, const real *dy, const real *w, real *dx) {
   int64_t Cg = d->C / d->G;
-  workspace s = {0};
-  int64_t *index = fc_alloc((size_t)(2 * (d->KH + d->KW)) * sizeof(int64_t));
-  fc_status status = index ? reserve(&s, d->KH * d->KW, Cg) : FC_NO_MEMORY;
-  if (status == FC_OK) FC(pad_row)(Cg, NULL, s.rows);
+  fc_workspace memory = {0};
+  product_parts s;
+  if (!reserve(&memory, &s, d, Cg)) return FC_NO_MEMORY;
+  FC(pad_row)(Cg, NULL, s.bias);
+  fc_status status = FC_OK;
   for (int64_t ph = 0; ph < min_i64(d->SH, d->H) && status == FC_OK; ph++)
     for (int64_t pw = 0; pw < min_i64(d->SW, d->W) && status == FC_OK; pw++) {
-      phase f = {ph, pw, .kh = index, .h = index + d->KH, .kw = index + 2 * d->KH, .w = index + 2 * d->KH + d->KW};
-      f.rows = phase_taps(ph, d->SH, d->PT, d->KH, d->DH, f.kh, f.h);
-      f.cols = phase_taps(pw, d->SW, d->PL, d->KW, d->DW, f.kw, f.w);
+      phase f = find_phase(d, ph, pw, s.index);
       status = backward_phase(d, g, &f, dy, w, dx, &s);
     }
-  fc_free(index);
-  release(&s);
+  fc_workspace_free(&memory);
   return status;
 }
 

@@ -33,8 +33,8 @@ typedef struct {
   tap_weights weights;
   real *out;
   int64_t out_h, out_w, out_pitch, first_h, first_w, stride_h, stride_w;
-  int64_t cols; /* output channels */
-  tile_output finish;
+  int64_t cols;       /* output channels */
+  tile_output output; /* bias and activation */
 } tap_product;
 
 FC_HIDDEN fc_status FC(tap_product_run)(const tap_product *p);
@@ -44,17 +44,27 @@ FC_HIDDEN fc_status FC(tap_product_run)(const tap_product *p);
 FC_HIDDEN int FC(few_columns)(const tap_product *p);
 FC_HIDDEN fc_status FC(few_columns_run)(const tap_product *p);
 
-/* count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
+/* taps_planes.c: count pixels of depth channels, pitch apart -> [channel][pixel], channels plane apart */
 FC_HIDDEN void FC(to_planes)(const real *x, int64_t count, int64_t depth, int64_t pitch, int64_t plane, real *to);
+
+/* rows x wide pixels from (top, left) on, some of them outside of the image: planes leave these alone. */
+typedef struct {
+  int64_t top, left, rows, wide, plane;
+} tap_band;
+FC_HIDDEN void FC(band_to_planes)(const tap_image *x, int64_t depth, int64_t n, const tap_band *b, real *to);
 
 /* weights_few.c: the like for backward weights. */
 FC_HIDDEN int FC(few_filters)(const fc_conv2d *d);
 FC_HIDDEN fc_status FC(few_filters_weights)(const fc_conv2d *d, const real *x, const real *dy, real *dw);
 
-/* Merges taps that are neighbours in a row into one tap of KW times the depth, so that few channels still make long
- * runs. It wants the input padded to left and right; the padded copy, if one is needed, goes to *copy. taps must be
- * row by row, w ascending by 1, row taps in each row. Only for one group: depth == pitch. */
+/* taps_copy.c: the input copied, where that pays; the copy, if one is made, goes to *copy.
+ *
+ * Merges taps that are neighbours in a row into one tap of KW times the depth, so that few channels still make long
+ * runs. It wants the input padded to left and right. taps must be row by row, w ascending by 1, row taps in each row.
+ * Only for one group: depth == pitch. */
 FC_HIDDEN fc_status FC(merge_taps)(tap_product *p, tap *taps, int64_t row, real **copy);
+/* Moves pixels apart that would fall into the same lines of L1. */
+FC_HIDDEN fc_status FC(spread_pixels)(tap_product *p, real **copy);
 
 /* x (N, H, W, C) -> (N, H, left + W + right, C), zeros beside; NULL: no memory. */
 FC_HIDDEN real *FC(pad_columns)(const tap_image *x, int64_t C, int64_t left, int64_t right);

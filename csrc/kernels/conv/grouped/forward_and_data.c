@@ -20,7 +20,7 @@ static fc_status run(const fc_conv2d *d, int64_t inputs, int64_t outputs, group_
 
 fc_status FC(conv2d_forward_grouped)(const fc_conv2d *d, const void *x, const void *w, const fc_epilogue *e, void *y) {
   group_product p = {.in = x, .w = w, .out = y, .N = d->N, .H = d->H, .W = d->W, .in_pitch = d->x_pitch};
-  p.OH = d->OH, p.OW = d->OW, p.out_pitch = d->y_pitch, p.taps = d->KH * d->KW, p.finish = e;
+  p.OH = d->OH, p.OW = d->OW, p.out_pitch = d->y_pitch, p.taps = d->KH * d->KW, p.epilogue = e;
   return run(d, d->C, d->K, &p, FC(group_axes_forward));
 }
 
@@ -41,7 +41,7 @@ fc_status FC(conv2d_backward_data_grouped)(const fc_conv2d *d, const void *dy, c
   if (!copy && d->C + d->K > 2 * d->G) return FC_NO_MEMORY;
   group_product p = {.in = dy, .w = copy ? copy : w, .out = dx, .N = d->N, .H = d->OH, .W = d->OW};
   p.in_pitch = d->y_pitch, p.OH = d->H, p.OW = d->W, p.out_pitch = d->x_pitch,
-  p.taps = ceil_div(d->KH * d->KW, d->SH * d->SW), p.finish = &none;
+  p.taps = ceil_div(d->KH * d->KW, d->SH * d->SW), p.epilogue = &none;
   fc_status status = run(d, d->K, d->C, &p, FC(group_axes_backward));
   fc_free(copy);
   return status;

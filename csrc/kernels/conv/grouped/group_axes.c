@@ -17,12 +17,9 @@ fc_status FC(lanes_init)(group_lanes *g, int64_t inputs, int64_t outputs, int64_
     if (g->count < VL) g->mode = LANES_PART;
     return FC_OK;
   }
-  g->first = fc_alloc((size_t)g->vectors * sizeof(int64_t));
-  g->index = fc_alloc((size_t)g->vectors * sizeof(ivec));
-  if (!g->first || !g->index) {
-    lanes_free(g);
-    return FC_NO_MEMORY;
-  }
+  FC_PART(&g->memory, g->first, g->vectors);
+  FC_PART(&g->memory, g->index, g->vectors);
+  if (!fc_workspace_take(&g->memory)) return FC_NO_MEMORY;
   int64_t span = 0; /* of the inputs that one vector reads */
   for (int64_t v = 0; v < g->vectors; v++) {
     int64_t k = lanes_start(g, v);
@@ -98,11 +95,9 @@ static void backward_axis(const axis_geometry *g, int64_t phases, group_axis *a,
 
 static fc_status reserve(group_axes *a, int64_t row_phases, int64_t col_phases, const fc_conv2d *d) {
   *a = (group_axes){.row_phases = row_phases, .col_phases = col_phases};
-  a->phases = fc_alloc((size_t)(row_phases + col_phases) * sizeof(group_axis));
-  a->numbers = fc_alloc((size_t)(3 * (d->KH + d->KW)) * sizeof(int64_t));
-  if (a->phases && a->numbers) return FC_OK;
-  group_axes_free(a);
-  return FC_NO_MEMORY;
+  FC_PART(&a->memory, a->phases, row_phases + col_phases);
+  FC_PART(&a->memory, a->numbers, 3 * (d->KH + d->KW));
+  return fc_workspace_take(&a->memory) ? FC_OK : FC_NO_MEMORY;
 }
 
 fc_status FC(group_axes_forward)(const fc_conv2d *d, int64_t size, group_axes *a) {

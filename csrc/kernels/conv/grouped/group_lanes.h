@@ -22,6 +22,7 @@ typedef struct {
   int64_t vectors, count; /* of a pixel's outputs; lanes in use: VL, or all outputs if they are fewer */
   int64_t *first;         /* [vectors] the least input that a vector reads for i = 0 */
   ivec *index;            /* [vectors] how far above it each lane reads */
+  fc_workspace memory;
 } group_lanes;
 
 FC_INLINE int64_t lanes_start(const group_lanes *g, int64_t vector) {
@@ -30,11 +31,7 @@ FC_INLINE int64_t lanes_start(const group_lanes *g, int64_t vector) {
 
 /* Chooses the mode and fills the tables, which lanes_free releases. */
 FC_HIDDEN fc_status FC(lanes_init)(group_lanes *g, int64_t inputs, int64_t outputs, int64_t groups);
-FC_INLINE void lanes_free(group_lanes *g) {
-  fc_free(g->first);
-  fc_free(g->index);
-  g->first = NULL, g->index = NULL;
-}
+FC_INLINE void lanes_free(group_lanes *g) { fc_workspace_free(&g->memory); }
 
 /* Where the i-th inputs of a vector of outputs are: a load at channel `base` and lanes of it. */
 typedef struct {

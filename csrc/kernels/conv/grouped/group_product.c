@@ -131,8 +131,8 @@ FC_INLINE void tile(const int T, const int rows, const int KW, const int S, cons
       }
     }
     int64_t step = a->cols->stride * p->out_pitch;
-    store_tile(T, mode, sum, p->finish, k, n, a->past, a->y + k, step);
-    if (rows == 2) store_tile(T, mode, sum + T, p->finish, k, n, a->past, a->y + p->OW * p->out_pitch + k, step);
+    store_tile(T, mode, sum, p->epilogue, k, n, a->past, a->y + k, step);
+    if (rows == 2) store_tile(T, mode, sum + T, p->epilogue, k, n, a->past, a->y + p->OW * p->out_pitch + k, step);
   }
 }
 
@@ -209,8 +209,8 @@ static void walk_run(const group_product *p, int rows, const phase_run *r, group
   }
 }
 
-/* The runs of all column phases; NULL: no memory. */
-static phase_run *find_runs(const group_product *p, int64_t *count) {
+/* The runs of all column phases, at *runs in the workspace; returns how many, -1: no memory. */
+static int64_t find_runs(const group_product *p, fc_workspace *memory, phase_run **runs) {
   const group_axes *axes = p->axes;
   const group_axis *cols = axes->phases + axes->row_phases;
   int64_t most = 0, widest = 0;
@@ -218,20 +218,20 @@ static phase_run *find_runs(const group_product *p, int64_t *count) {
     int64_t here = min_i64(cols[i].count, 2 * cols[i].taps + 1);
     most += here, widest = max_i64(widest, here);
   }
-  phase_run *runs = fc_alloc((size_t)most * sizeof(phase_run));
-  group_run *found = fc_alloc((size_t)widest * sizeof(group_run));
-  *count = 0;
-  for (int64_t i = 0; runs && found && i < axes->col_phases; i++) {
+  group_run *found;
+  FC_PART(memory, *runs, most);
+  FC_PART(memory, found, widest);
+  if (!fc_workspace_take(memory)) return -1;
+  int64_t count = 0;
+  for (int64_t i = 0; i < axes->col_phases; i++) {
     if (row_tiles(1, p->lanes->mode, cols[i].taps, cols[i].step) && group_neighbours(&cols[i])) {
-      runs[(*count)++] = (phase_run){&cols[i], {0, cols[i].count, {0, cols[i].taps}}, 1};
+      (*runs)[count++] = (phase_run){&cols[i], {0, cols[i].count, {0, cols[i].taps}}, 1};
       continue;
     }
     int64_t here = FC(group_runs)(&cols[i], found);
-    for (int64_t r = 0; r < here; r++) runs[(*count)++] = (phase_run){&cols[i], found[r], 0};
+    for (int64_t r = 0; r < here; r++) (*runs)[count++] = (phase_run){&cols[i], found[r], 0};
   }
-  if (!found) fc_free(runs), runs = NULL;
-  fc_free(found);
-  return runs;
+  return count;
 }
 
 /* Can two neighbouring output rows be made together? Then they share most of their input. */
@@ -255,9 +255,10 @@ static void make_rows(const group_product *p, int rows, int64_t row, const phase
 }
 
 fc_status FC(group_product_run)(const group_product *p) {
-  int64_t count, rows = p->N * p->OH;
-  phase_run *runs = find_runs(p, &count);
-  if (!runs) return FC_NO_MEMORY;
+  fc_workspace memory = {0};
+  phase_run *runs;
+  int64_t rows = p->N * p->OH, count = find_runs(p, &memory, &runs);
+  if (count < 0) return FC_NO_MEMORY;
   const int pairs = has_pairs(p, runs, count);
   int64_t macs = p->OW * p->lanes->outputs * p->lanes->depth * p->taps, band = max_i64(1, BLOCK / macs);
   int past = p->lanes->outputs % VL == 0 && p->out_pitch * (int64_t)sizeof(real) % CACHE_LINE == 0 &&
@@ -272,6 +273,6 @@ fc_status FC(group_product_run)(const group_product *p) {
     }
     stream_fence();
   }
-  fc_free(runs);
+  fc_workspace_free(&memory);
   return FC_OK;
 }

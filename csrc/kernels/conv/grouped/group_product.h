@@ -19,17 +19,14 @@ typedef struct {
   group_axis *phases; /* of rows, then of columns */
   int64_t row_phases, col_phases;
   int64_t *numbers; /* what the phases point to */
+  fc_workspace memory;
 } group_axes;
 
 /* Output o meets input o * S - before + k * dilation; x (N, H, W, x_pitch), w (KH, KW, size). */
 FC_HIDDEN fc_status FC(group_axes_forward)(const fc_conv2d *d, int64_t size, group_axes *a);
 /* Position h of dx meets output (h + before - k * dilation) / S where that is whole; dy (N, OH, OW, y_pitch). */
 FC_HIDDEN fc_status FC(group_axes_backward)(const fc_conv2d *d, int64_t size, group_axes *a);
-FC_INLINE void group_axes_free(group_axes *a) {
-  fc_free(a->phases);
-  fc_free(a->numbers);
-  *a = (group_axes){0}; /* a failure frees at once, and its caller again */
-}
+FC_INLINE void group_axes_free(group_axes *a) { fc_workspace_free(&a->memory); }
 
 /* Taps first .. last - 1 */
 typedef struct {
@@ -78,7 +75,7 @@ typedef struct {
   real *out;          /* (N, OH, OW, out_pitch) */
   int64_t N, H, W, in_pitch, OH, OW, out_pitch;
   int64_t taps; /* of an output, on average */
-  const fc_epilogue *finish;
+  const fc_epilogue *epilogue;
 } group_product;
 
 FC_HIDDEN fc_status FC(group_product_run)(const group_product *p);

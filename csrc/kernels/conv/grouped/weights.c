@@ -1,5 +1,12 @@
 /* Depthwise and grouped convolution, backward weights: dw[tap][i][k] = sum over pixels of x[pixel at tap][lane k, i]
  * dy[pixel][k], vectorised over the outputs of all groups, the taps of one vector in registers; db[k] on the way.
+ *
+ *      x row      x0 x1 x2 x3 x4 ...        sum[tap 0] += x0 dy0 + x1 dy1 + ...     a vector each: VL channels
+ *                  | /| /| /                sum[tap 1] += x1 dy0 + x2 dy1 + ...
+ *      dy row     dy0 dy1 dy2 ...           an x is read once for all taps that it meets
+ *
+ * As in conv/direct/weights.c a task is a chunk of output rows and a part of dw; the chunks' sums are added in order.
+ *
  * x (N, H, W, C), dy (N, OH, OW, K), dw (KH, KW, C/G, K). */
 #include "group_product.h"
 
@@ -20,18 +27,18 @@ typedef struct {
   const real *x, *dy;
   int64_t run_count, chunks, parts, band; /* band: output rows summed in registers */
   int64_t height, width;                  /* taps whose sums are in registers: width <= COLS of `height` rows */
-} weights_plan;
+} group_weights;
 
 /* Sums of one vector, input i of its groups, over output rows begin .. end: taps from (row, col) on. */
 typedef struct {
-  const weights_plan *p;
+  const group_weights *p;
   int64_t vector, i, row, col, begin, end;
-} weights_block;
+} group_sums;
 
 /* sum[r][u] += T neighbours of an output row, for neighbouring taps, S inputs from one output to the next.
  * x: the pixel that the first output meets at kernel column 0, but for the kernel row. */
 FC_INLINE void add_row(const int T, const int KH, const int KW, const int S, const lanes_mode mode,
-                       const weights_plan *p, group_span in, int64_t left, int64_t right, ivec index, const real *x,
+                       const group_weights *p, group_span in, int64_t left, int64_t right, ivec index, const real *x,
                        const real *dy, vec *sum, vec *bias) {
   vec gradient[MOST];
   UNROLL(4)
@@ -57,9 +64,9 @@ FC_INLINE void add_row(const int T, const int KH, const int KW, const int S, con
 }
 
 /* A 3 x 3 kernel, or one row of neighbouring taps: whole output rows, borders and all. */
-FC_INLINE void sum_rows(const int KH, const int KW, const int S, const lanes_mode mode, const weights_block *b,
-                        vec *sums, vec *bias_sum) {
-  const weights_plan *p = b->p;
+FC_INLINE void sum_rows(const int KH, const int KW, const int S, const lanes_mode mode, const group_sums *b, vec *sums,
+                        vec *bias_sum) {
+  const group_weights *p = b->p;
   const fc_conv2d *d = p->d;
   lanes_source from = lanes_find(mode, p->lanes, b->vector, b->i);
   vec sum[9], bias = {0};
@@ -86,8 +93,8 @@ FC_INLINE void sum_rows(const int KH, const int KW, const int S, const lanes_mod
 }
 
 /* Up to COLS taps of one kernel row, of any distance, output by output. */
-FC_INLINE void sum_taps(const lanes_mode mode, const weights_block *b, vec *sums, vec *bias_sum) {
-  const weights_plan *p = b->p;
+FC_INLINE void sum_taps(const lanes_mode mode, const group_sums *b, vec *sums, vec *bias_sum) {
+  const group_weights *p = b->p;
   const fc_conv2d *d = p->d;
   lanes_source from = lanes_find(mode, p->lanes, b->vector, b->i);
   const int64_t n = lanes_used(mode, p->lanes), *offset = p->cols->offset + b->col;
@@ -116,12 +123,12 @@ FC_INLINE void sum_taps(const lanes_mode mode, const weights_block *b, vec *sums
   *bias_sum = bias;
 }
 
-typedef void sum_fn(const weights_block *b, vec *sums, vec *bias);
+typedef void sum_fn(const group_sums *b, vec *sums, vec *bias);
 
 #define ROWS(name, KH, KW, S, mode) \
-  static void name(const weights_block *b, vec *sums, vec *bias) { sum_rows(KH, KW, S, mode, b, sums, bias); }
+  static void name(const group_sums *b, vec *sums, vec *bias) { sum_rows(KH, KW, S, mode, b, sums, bias); }
 #define TAPS(name, mode) \
-  static void name(const weights_block *b, vec *sums, vec *bias) { sum_taps(mode, b, sums, bias); }
+  static void name(const group_sums *b, vec *sums, vec *bias) { sum_taps(mode, b, sums, bias); }
 ROWS(equal_3x3, 3, 3, 1, LANES_EQUAL)
 ROWS(equal_3x3_step_2, 3, 3, 2, LANES_EQUAL)
 ROWS(equal_5, 1, 5, 1, LANES_EQUAL)
@@ -134,7 +141,7 @@ TAPS(part_taps, LANES_PART)
 TAPS(any_taps, LANES_ANY)
 
 /* The fastest way to sum this kernel's taps. Sets how many taps go at once. */
-static sum_fn *choose_sum(weights_plan *p) {
+static sum_fn *choose_sum(group_weights *p) {
   const fc_conv2d *d = p->d;
   const lanes_mode mode = p->lanes->mode;
   p->height = 1, p->width = COLS;
@@ -159,7 +166,7 @@ static sum_fn *choose_sum(weights_plan *p) {
 }
 
 /* Output rows begin .. end of vectors first .. last: partial [taps * depth + 1][vectors][VL], db in the last row. */
-static void sum_chunk(const weights_plan *p, sum_fn *sum, int64_t begin, int64_t end, int64_t first, int64_t last,
+static void sum_chunk(const group_weights *p, sum_fn *sum, int64_t begin, int64_t end, int64_t first, int64_t last,
                       real *partial) {
   const fc_conv2d *d = p->d;
   int64_t row_size = p->lanes->vectors * VL, depth = p->lanes->depth;
@@ -169,7 +176,7 @@ static void sum_chunk(const weights_plan *p, sum_fn *sum, int64_t begin, int64_t
       for (int64_t i = 0; i < depth; i++)
         for (int64_t kh = 0; kh < d->KH; kh += p->height)
           for (int64_t kw = 0; kw < d->KW; kw += p->width) {
-            weights_block b = {p, v, i, kh, kw, row, min_i64(end, row + p->band)};
+            group_sums b = {p, v, i, kh, kw, row, min_i64(end, row + p->band)};
             sum(&b, sums, &bias);
             for (int64_t r = 0; r < p->height; r++)
               for (int64_t u = 0; u < min_i64(p->width, d->KW - kw); u++) {
@@ -184,7 +191,7 @@ static void sum_chunk(const weights_plan *p, sum_fn *sum, int64_t begin, int64_t
 }
 
 /* dw and, unless it is NULL, db = sum of the chunks, in order */
-static void add_chunks(const weights_plan *p, const real *partial, real *dw, real *db) {
+static void add_chunks(const group_weights *p, const real *partial, real *dw, real *db) {
   const group_lanes *g = p->lanes;
   int64_t rows = p->d->KH * p->d->KW * g->depth, row_size = g->vectors * VL, size = (rows + 1) * row_size;
 #pragma omp parallel for num_threads(fc_threads_for(p->chunks *size)) schedule(static)
@@ -197,7 +204,7 @@ static void add_chunks(const weights_plan *p, const real *partial, real *dw, rea
     }
 }
 
-static fc_status run_plan(weights_plan *p, real *dw, real *db) {
+static fc_status run_plan(group_weights *p, real *dw, real *db) {
   const fc_conv2d *d = p->d;
   int64_t rows = d->N * d->OH, taps = d->KH * d->KW * p->lanes->depth, vectors = p->lanes->vectors;
   int64_t size = (taps + 1) * vectors * VL, SH = min_i64(d->SH, d->H);
@@ -205,8 +212,13 @@ static fc_status run_plan(weights_plan *p, real *dw, real *db) {
   p->chunks = max_i64(1, min_i64(min_i64(TASKS, rows), data / (PAYS * size)));
   p->parts = min_i64(ceil_div(TASKS, p->chunks), vectors);
   p->band = max_i64(1, PIXELS / d->OW);
-  real *partial = fc_alloc((size_t)(p->chunks * size) * sizeof(real));
-  if (!partial) return FC_NO_MEMORY;
+  fc_workspace memory = {0};
+  real *partial;
+  group_run *runs;
+  FC_PART(&memory, partial, p->chunks * size);
+  FC_PART(&memory, runs, min_i64(d->OW, 2 * d->KW + 1));
+  if (!fc_workspace_take(&memory)) return FC_NO_MEMORY;
+  p->runs = runs, p->run_count = FC(group_runs)(p->cols, runs);
   sum_fn *sum = choose_sum(p);
 #pragma omp parallel for num_threads(fc_threads_for_macs(rows * d->OW * d->K * taps)) schedule(dynamic)
   for (int64_t task = 0; task < p->chunks * p->parts; task++) {
@@ -215,7 +227,7 @@ static fc_status run_plan(weights_plan *p, real *dw, real *db) {
               vectors * (part + 1) / p->parts, partial + chunk * size);
   }
   add_chunks(p, partial, dw, db);
-  fc_free(partial);
+  fc_workspace_free(&memory);
   return FC_OK;
 }
 
@@ -230,14 +242,10 @@ fc_status FC(conv2d_backward_weights_grouped)(const fc_conv2d *d, const void *x,
   fc_status status = FC(lanes_init)(&lanes, d->C, d->K, d->G);
   if (status != FC_OK) return status;
   status = FC(group_axes_forward)(d, d->C / d->G * d->K, &axes);
-  group_run *runs = status == FC_OK ? fc_alloc((size_t)(2 * d->KW + 1) * sizeof(group_run)) : NULL;
-  if (status == FC_OK && !runs) status = FC_NO_MEMORY;
   if (status == FC_OK) {
-    weights_plan p = {.d = d, .lanes = &lanes, .rows = axes.phases, .cols = axes.phases + 1, .x = x, .dy = dy};
-    p.runs = runs, p.run_count = FC(group_runs)(p.cols, runs);
+    group_weights p = {.d = d, .lanes = &lanes, .rows = axes.phases, .cols = axes.phases + 1, .x = x, .dy = dy};
     status = run_plan(&p, dw, db);
   }
-  fc_free(runs);
   group_axes_free(&axes);
   lanes_free(&lanes);
   return status;

@@ -247,8 +247,8 @@ FC_INLINE void output(const int points, const int m, const winograd *p, int64_t 
       interpolate_tile(points, m, 0, from->data + t * from->pitch + k, from->plane, tile);
       for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
-          vec v = tile_finish(tile[i * m + j], &p->finish, start + k);
-          put(to + (i * p->OW + j) * y_pitch + k, v, lanes, p->finish.stream);
+          vec v = tile_epilogue(tile[i * m + j], &p->output, start + k);
+          put(to + (i * p->OW + j) * y_pitch + k, v, lanes, p->output.past);
         }
     }
   }

@@ -1,6 +1,7 @@
 /* Winograd's minimal filtering F(m x m, r x r), m = points - r + 1 (Lavin and Gray, 2016): tiles of the input and the
  * filters become values at points x points points, where the convolution is a product for each point.
- * transform.c has the transforms, cost.c when they pay, the other files the passes. */
+ * entry.c is where a call comes in and any stride becomes 1, forward_and_data.c and weights.c have the passes,
+ * transform.c the transforms, cost.c when all of this pays. */
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 
@@ -14,7 +15,7 @@ typedef struct {
   tap_image in;
   int64_t top, left;
   int64_t OH, OW, TH, TW, tiles; /* output size, tiles in a column, in a row, in all */
-  tile_output finish;
+  tile_output output;            /* bias and activation */
 } winograd;
 
 /* Values at all points of some tiles: value xi of row t starts at data[xi * plane + t * pitch]. Rows are padded to
@@ -41,13 +42,6 @@ FC_INLINE void winograd_cover(winograd *p) {
 
 /* Rows of register tiles that are all about as high, for so many rows. */
 FC_INLINE int64_t even_height(int64_t rows, int width) { return ceil_div(rows, ceil_div(rows, tile_height(width))); }
-
-/* Zeros for a pixel outside of the image, and for the bias of products; NULL: no memory */
-FC_INLINE real *winograd_zeros(int64_t C, int64_t K) {
-  real *zeros = fc_alloc((size_t)padded_cols(max_i64(C, K)) * sizeof(real));
-  if (zeros) FC(pad_row)(max_i64(C, K), NULL, zeros);
-  return zeros;
-}
 
 /* Tiles first .. first + count of the input, (points x points) pixels each -> rows 0 .. of to; zero: C zeros. */
 typedef void winograd_gather_fn(const winograd *p, int64_t first, int64_t count, const real *zero,
