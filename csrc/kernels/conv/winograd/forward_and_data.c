@@ -94,7 +94,7 @@ static void run_block(const pass *j, const real *u, int64_t first, int64_t count
     filter_strip all = {panel, 0, p->C, p->C * panel_width(p->K, panel) * VL, filters};
     multiply(j, &all, count, v, m);
   }
-  j->t->output(p, first, count, 0, p->K, m, j->y, j->y_pitch);
+  j->t->output(p, first, count, m, j->y, j->y_pitch);
 }
 
 static fc_status run_blocks(pass *j) {
@@ -154,7 +154,7 @@ static void wave(const pass *j, int64_t first, int64_t count, const winograd_val
 #pragma omp for schedule(dynamic, 4)
   for (int64_t t = 0; t < count; t++) {
     winograd_values row = {m->data + t * m->pitch, m->pitch, m->plane};
-    j->t->output(p, first + t, 1, 0, p->K, &row, j->y, j->y_pitch);
+    j->t->output(p, first + t, 1, &row, j->y, j->y_pitch);
   }
 }
 

@@ -235,19 +235,19 @@ FC_INLINE void interpolate_tile(const int points, const int n, const int scaled,
   for (int j = 0; j < n; j++) interpolate(points, n, scaled, half + j, n, tile + j, n);
 }
 
-FC_INLINE void output(const int points, const int m, const winograd *p, int64_t first, int64_t count, int64_t start,
-                      int64_t cols, const winograd_values *from, real *y, int64_t y_pitch) {
+FC_INLINE void output(const int points, const int m, const winograd *p, int64_t first, int64_t count,
+                      const winograd_values *from, real *y, int64_t y_pitch) {
   vec tile[POINTS_MAX * POINTS_MAX];
   for (int64_t t = 0; t < count; t++) {
     int64_t index = first + t, tx = index % p->TW, ty = index / p->TW % p->TH, n = index / p->TW / p->TH;
     int rows = (int)min_i64(p->OH - ty * m, m), columns = (int)min_i64(p->OW - tx * m, m);
-    real *to = y + ((n * p->OH + ty * m) * p->OW + tx * m) * y_pitch + start;
-    for (int64_t k = 0; k < cols; k += VL) {
-      int64_t lanes = min_i64(cols - k, VL);
+    real *to = y + ((n * p->OH + ty * m) * p->OW + tx * m) * y_pitch;
+    for (int64_t k = 0; k < p->K; k += VL) {
+      int64_t lanes = min_i64(p->K - k, VL);
       interpolate_tile(points, m, 0, from->data + t * from->pitch + k, from->plane, tile);
       for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
-          vec v = tile_epilogue(tile[i * m + j], &p->output, start + k);
+          vec v = tile_epilogue(tile[i * m + j], &p->output, k);
           put(to + (i * p->OW + j) * y_pitch + k, v, lanes, p->output.past);
         }
     }
@@ -277,9 +277,9 @@ FC_INLINE void dw_row(const int points, const int r, const winograd *p, const re
                                     int width, real *u, int64_t plane) {                                          \
     filter(points, r, p, w, c, count, start, width, u, plane);                                                    \
   }                                                                                                               \
-  static void output_##points##_##r(const winograd *p, int64_t first, int64_t count, int64_t start, int64_t cols, \
-                                    const winograd_values *from, real *y, int64_t y_pitch) {                      \
-    output(points, points - r + 1, p, first, count, start, cols, from, y, y_pitch);                               \
+  static void output_##points##_##r(const winograd *p, int64_t first, int64_t count, const winograd_values *from, \
+                                    real *y, int64_t y_pitch) {                                                   \
+    output(points, points - r + 1, p, first, count, from, y, y_pitch);                                            \
   }                                                                                                               \
   static void dw_##points##_##r(const winograd *p, const real *values, int64_t plane, int64_t cols, real *dw,     \
                                 int64_t dw_pitch) {                                                               \

@@ -49,9 +49,9 @@ typedef void winograd_gather_fn(const winograd *p, int64_t first, int64_t count,
 /* w (r, r, C, K) or flipped, channels c .. c + count, columns of a panel -> u[xi * plane], (count, width * VL) each */
 typedef void winograd_filter_fn(const winograd *p, const real *w, int64_t c, int64_t count, int64_t start, int width,
                                 real *u, int64_t plane);
-/* Rows 0 .. count of from, K columns each from column start on -> output pixels of tiles first .. */
-typedef void winograd_output_fn(const winograd *p, int64_t first, int64_t count, int64_t start, int64_t cols,
-                                const winograd_values *from, real *y, int64_t y_pitch);
+/* Rows 0 .. count of from, K columns each -> output pixels of tiles first .. */
+typedef void winograd_output_fn(const winograd *p, int64_t first, int64_t count, const winograd_values *from, real *y,
+                                int64_t y_pitch);
 /* A row of products summed over all tiles, at every point a plane apart -> its row of each tap of dw (r, r, C, K). */
 typedef void winograd_dw_fn(const winograd *p, const real *values, int64_t plane, int64_t cols, real *dw,
                             int64_t dw_pitch);
