@@ -19,7 +19,7 @@ SLACK = 1.15  # times the fastest
 #: by name only: "auto" leaves their other errors to the user.
 NO_COMPETITORS = {"auto", "naive", "winograd_2x2", "winograd_6x6"}
 HOPELESS = ((1, 10.0), (3, 2.0))  # (runs, times the fastest at the best of them): out of the competition
-ROUNDS, ROUNDS_IN_DOUBT = 9, 45
+ROUNDS, ROUNDS_IN_DOUBT, TIMES_IN_DOUBT = 9, 45, 3
 
 #: Groups of every kind: two large ones, as AlexNet was printed; ResNeXt's; few channels a group; as many as channels.
 GROUPED = (
@@ -93,7 +93,8 @@ def test_every_algorithm_that_auto_may_choose_competes() -> None:
 @pytest.mark.parametrize("which", PASSES)
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_auto_is_close_to_the_fastest(layer: ConvLayer, which: str) -> None:
-    """One verdict, on all rounds; where it is not clear after a few, there are more of them."""
+    """One verdict, on all rounds; while it is in doubt, there are more of them, with arrays in other places: where they
+    lie in the caches can be worth more than the algorithm."""
     if which == "backward_data" and layer.reads_images:
         pytest.skip("training needs no gradient of images")
     choice = ops.conv2d_choice(layer.input_shape, layer.kernel_shape, **layer.arguments, which=which)
@@ -103,10 +104,14 @@ def test_auto_is_close_to_the_fastest(layer: ConvLayer, which: str) -> None:
         limit = times * min(best.values())
         runs = {name: run for name, run in runs.items() if name == choice or best[name] < limit}
     seconds = take_turns(runs, ROUNDS)
-    if max(slower_than_others(choice, seconds).values()) > SLACK:
+    slower = slower_than_others(choice, seconds)
+    kept = []
+    while max(slower.values()) > SLACK and len(kept) < TIMES_IN_DOUBT:
+        kept.append(runs)  # whose arrays stay where they are
+        runs = {name: run for name, run in runners(layer, which).items() if name in runs}
         for name, more in take_turns(runs, ROUNDS_IN_DOUBT).items():
             seconds[name] += more
-    slower = slower_than_others(choice, seconds)
+        slower = slower_than_others(choice, seconds)
     assert max(slower.values()) <= SLACK, f"auto runs {choice}, which takes, times the others: {slower}"
 
 
