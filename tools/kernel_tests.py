@@ -98,6 +98,8 @@ def main() -> int:
     parser.add_argument("--case", help="with --sanitize: this case of tests/fuzz alone, part:seed")
     parser.add_argument("pytest", nargs="*", help="further arguments, for pytest")
     arguments = parser.parse_args()
+    if arguments.case and not arguments.sanitize:
+        parser.error("--case goes with --sanitize; without sanitizers: make fuzz CASE=part:seed")
     environment = {"PYTHONPATH": str(ROOT)}
     if arguments.sanitize:
         environment = build_sanitized()
