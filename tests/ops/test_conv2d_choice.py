@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -90,9 +91,19 @@ def test_every_algorithm_that_auto_may_choose_competes() -> None:
     assert choices == {"depthwise", "grouped", "winograd", "implicit_gemm"}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The choice is the same for any number of threads; waking others, as the suite lets them sleep, takes longer than
+    what some algorithms do between."""
+    before = fc.get_num_threads()
+    fc.set_num_threads(1)
+    yield
+    fc.set_num_threads(before)
+
+
 @pytest.mark.parametrize("which", PASSES)
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_auto_is_close_to_the_fastest(layer: ConvLayer, which: str) -> None:
+def test_auto_is_close_to_the_fastest(one_thread: None, layer: ConvLayer, which: str) -> None:
     """One verdict, on all rounds; while it is in doubt, there are more of them, with arrays in other places: where they
     lie in the caches can be worth more than the algorithm."""
     if which == "backward_data" and layer.reads_images:
