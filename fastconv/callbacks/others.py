@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import IO, Any
 
+from ..checks import integer
 from .base import Callback, Logs, say
 
 
@@ -43,11 +44,7 @@ class GradientAccumulation(Callback):
     """
 
     def __init__(self, batches: int) -> None:
-        if isinstance(batches, bool) or not isinstance(batches, int):
-            raise TypeError(f"batches must be an integer, got {batches!r}")
-        if batches < 1:
-            raise ValueError(f"batches must be at least 1, got {batches}")
-        self.batches = batches
+        self.batches = integer(batches, "batches")
         self._waiting = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -62,11 +59,6 @@ class GradientAccumulation(Callback):
             if parameter.grad is not None:
                 parameter.set_grad(parameter.grad * parameter.dtype.type(1 / self.batches))
         return None
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._waiting:
-            for parameter in self.model.parameters:
-                parameter.zero_grad()
 
 
 class CSVLogger(Callback):

@@ -79,11 +79,11 @@ class Metric(Configurable):
 
         Args:
             y_true: the targets of an output, as given to ``fit``.
-            y_pred: what the model put out, (N, ...).
+            y_pred: what the model put out, (N, ...); beside a :class:`fastconv.losses.JointLoss` both are lists.
         """
         if self._mean is None:
             self._mean = Mean()
-        self._mean.add(self(y_true, y_pred), len(y_pred))
+        self._mean.add(self(y_true, y_pred), len(y_pred[0] if isinstance(y_pred, list) else y_pred))
 
     def result(self) -> float:
         """Return the value for all batches since :meth:`reset`."""

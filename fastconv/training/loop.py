@@ -36,6 +36,7 @@ class EpochLoop:
         self.model, self.data, self.steps, self.class_weight = model, data, steps, class_weight
         self.hooks, self.progress = hooks, progress
         self.before_update = self._before_update if hooks.hooks("on_gradients") else None
+        self.updated = True  # whether the last batch was followed by an update
         self.warned, self.trained = False, False
         self.batches = 0
 
@@ -47,7 +48,8 @@ class EpochLoop:
             self.hooks.call("on_train_batch_begin", number, {})
             step = step_of(self.model)
             meter = meter or Meter(step.objective)
-            step.train(self.model, batch, meter.update, None if self.warned else self._warn, self.before_update)
+            warn = None if self.warned else self._warn
+            self.updated = step.train(self.model, batch, meter.update, warn, self.before_update, not self.updated)
             if self.hooks.hooks("on_train_batch_end"):
                 self.hooks.call("on_train_batch_end", number, meter.logs())
             self.progress.advance(batch.size, meter.logs)

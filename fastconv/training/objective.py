@@ -193,6 +193,12 @@ class JointObjective:
         return [(batch.y, outcome.predictions)]
 
 
+def joint_loss(loss: Any) -> JointLoss | None:
+    """Return what ``compile`` was given as the one loss of all outputs; None if it is none."""
+    found = None if loss is None or is_nested(loss) else losses_module.get(loss)
+    return found if isinstance(found, JointLoss) else None
+
+
 def check_compile_arguments(loss: Any, loss_weights: Any, metrics: Any) -> None:
     """Look every name up, so that a wrong one is an error in ``compile`` and not in the first batch."""
     for weight in _leaves(loss_weights):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.batches import Ports
-from ..losses import JointLoss
+from .objective import joint_loss
 from .trainable import Trainable
 
 
@@ -24,14 +24,13 @@ def ports_for(model: Trainable, x: Any) -> Ports:
 
 def ports_of(model: Trainable) -> Ports:
     """Describe a built model's inputs and outputs."""
-    loss = (model.compile_arguments or {}).get("loss")
     names = model.graph.names
     return Ports(
         [t.node.layer.name for t in model.inputs],
         [t.shape for t in model.inputs],
         [t.dtype for t in model.inputs],
         _distinct([names.get(t.node.layer, t.node.layer.name) for t in model.outputs]),
-        isinstance(loss, JointLoss),
+        joint_loss((model.compile_arguments or {}).get("loss")) is not None,
     )
 
 

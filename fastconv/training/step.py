@@ -10,7 +10,7 @@ from ..data.batches import Batch
 from ..interrupts import uninterrupted
 from ..layers.base import Layer
 from ..layers.parameter import Parameter
-from .objective import JointObjective, Objective, Outcome
+from .objective import JointObjective, Objective, Outcome, joint_loss
 from .ports import ports_of
 from .trainable import Trainable
 
@@ -32,15 +32,15 @@ class TrainingStep:
         self.graph = model.graph
         self.ports = ports_of(model)
         self.objective: Objective | JointObjective
-        if self.ports.joint:
-            self.objective = JointObjective(loss, loss_weights, metrics)
+        joint = joint_loss(loss)
+        if joint is not None:
+            self.objective = JointObjective(joint, loss_weights, metrics)
         else:
             softmax_outputs = frozenset(i for i, name in enumerate(model.final_activations) if name == "softmax")
             self.objective = Objective(loss, loss_weights, metrics, self.ports.output_names, softmax_outputs)
         self.parameters = model.parameters
         self.regularized = [p for p in self.parameters if p.regularizer is not None]
         self.stateful = stateful_layers(model)
-        self._keeps_gradients = False
 
     def train(
         self,
@@ -49,8 +49,9 @@ class TrainingStep:
         measure: Measure,
         warn: Callable[[Batch, float], None] | None = None,
         before_update: BeforeUpdate | None = None,
-    ) -> None:
-        """Update the weights by one batch.
+        add: bool = False,
+    ) -> bool:
+        """Update the weights by one batch; return whether they were.
 
         A step that fails, be it by Ctrl-C, leaves the model as it was, without gradients.
 
@@ -60,34 +61,35 @@ class TrainingStep:
             measure: gets the batch and its outcome, of before the update.
             warn: called with the batch and the loss if the loss is NaN or infinite, before the update.
             before_update: gets the trainable parameters with their gradients; if it returns False, there is no update,
-                and the gradients of the next batch are added to these.
+                and the gradients stay.
+            add: add to the gradients that an earlier step left.
         """
         if model.optimizer is None:
             raise RuntimeError("the model has no optimizer: call compile")
         iterations = model.optimizer.iterations
         state = State(self.stateful)
         try:
-            self._compute_gradients(model, batch, measure, warn)
+            if not add:
+                for parameter in self.parameters:
+                    parameter.zero_grad()
+            self._add_gradients(model, batch, measure, warn)
             trainable = [p for p in self.parameters if p.trainable]
-            self._keeps_gradients = before_update is not None and before_update(trainable) is False
-            if not self._keeps_gradients:
-                model.optimizer.apply(trainable)
+            if before_update is not None and before_update(trainable) is False:
+                return False
+            model.optimizer.apply(trainable)
         except BaseException:
             with uninterrupted():
-                self._keeps_gradients = False
                 for parameter in self.parameters:
                     parameter.zero_grad()
                 if model.optimizer.iterations == iterations:  # else Ctrl-C came when all was done
                     state.restore()
             raise
+        return True
 
-    def _compute_gradients(
+    def _add_gradients(
         self, model: Trainable, batch: Batch, measure: Measure, warn: Callable[[Batch, float], None] | None
     ) -> None:
         linear = self.objective.linear_outputs
-        if not self._keeps_gradients:
-            for parameter in self.parameters:
-                parameter.zero_grad()
         output, tape = model.forward(*batch.x, training=True, linear_outputs=linear, need_dx=False)
         outcome = self._outcome(batch, output)
         del output

@@ -75,3 +75,20 @@ def test_a_hook_that_fails_leaves_the_model_as_it_was():
 def test_how_many_batches(batches, error):
     with pytest.raises(error, match="batches must be"):
         callbacks.GradientAccumulation(batches)
+
+
+def test_a_run_that_a_callback_ends_leaves_no_gradients_to_the_next():
+    class Fails(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise ValueError("enough")
+
+    class Waits(callbacks.Callback):
+        def on_gradients(self, parameters):
+            return False
+
+    model, other = compiled(optimizer="sgd"), compiled(optimizer="sgd")
+    with pytest.raises(ValueError, match="enough"):
+        model.fit(X, Y, verbose=0, callbacks=[Waits(), Fails()])
+    for one in (model, other):
+        one.train_on_batch(X[:8], Y[:8])
+    assert weights_equal(model, other)

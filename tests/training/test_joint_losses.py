@@ -195,3 +195,31 @@ def test_as_many_targets_as_samples():
     model.compile("sgd", loss=Nearest())
     with pytest.raises(ValueError, match="same number of samples"):
         model.fit(X, [data.ragged(boxes_of(range(19))), np.arange(20)], verbose=0)
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 8, 20])
+def test_the_mean_of_a_function_counts_samples_not_outputs(batch_size):
+    """The last batch is smaller, and its boxes are not those of the others."""
+
+    def boxes_in(y_true, y_pred):
+        return [float(len(b)) for b in y_true[0]]
+
+    model = two_outputs()
+    model.compile("sgd", loss=Nearest(), metrics=[boxes_in])
+    boxes = [np.zeros((i, 4), np.float32) for i in range(20)]
+    results = model.evaluate(X, [data.ragged(boxes), np.arange(20)], batch_size=batch_size, verbose=0)
+    assert results[1] == pytest.approx(9.5)
+
+
+def test_a_joint_loss_by_its_name():
+    from fastconv.utils import custom_object_scope
+
+    y = [np.zeros((20, 4), np.float32), np.zeros((20, 1), np.float32)]
+    named, given = two_outputs(), two_outputs()
+    given.compile("sgd", loss=SumOfSquares())
+    with custom_object_scope({"sum_of_squares": SumOfSquares}):
+        named.compile("sgd", loss="sum_of_squares")
+        for one in (named, given):
+            one.train_on_batch(X, y)
+    assert named.metrics_names == ["loss"]
+    assert weights_equal(named, given)
