@@ -47,7 +47,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def is_own(path: str | os.PathLike[str]) -> bool:
     """Whether fastconv wrote a safetensors file: its metadata says so, or, where another tool has dropped them, the
-    names, which are ``"layer/weight"``; PyTorch's have dots.
+    names, which are ``"layer/weight"``; PyTorch's end in ``"module.weight"``.
 
     Raises:
         OSError: the file cannot be read.
@@ -63,7 +63,8 @@ def is_own(path: str | os.PathLike[str]) -> bool:
     metadata = names.pop("__metadata__", None)
     if isinstance(metadata, dict) and str(metadata.get("format")).startswith("fastconv"):
         return True
-    return any("/" in name for name in names)
+    ends = (name.rpartition("/") for name in names)
+    return any(slash and "." not in weight for _, slash, weight in ends)
 
 
 def is_safetensors(path: str | os.PathLike[str]) -> bool:

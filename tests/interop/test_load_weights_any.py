@@ -61,6 +61,19 @@ def test_pytorch(tmp_path, suffix):
     np.testing.assert_allclose(model.infer(x), expected, atol=1e-6)
 
 
+def test_pytorch_modules_with_a_slash_in_their_names(tmp_path):
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    from safetensors.torch import save_file
+
+    module = torch.nn.Sequential()
+    module.add_module("features/0", torch.nn.Conv2d(2, 3, 3))
+    module.add_module("features/1", torch.nn.Linear(36, 4))
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    model = network()
+    model.load_weights(tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(model.get_weights()[1], module[0].bias.detach().numpy())
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_keras(tmp_path, renamed):
     keras = pytest.importorskip("keras", reason="needs Keras")
