@@ -1,4 +1,4 @@
-"""Checks of numbers that every part of fastconv may use: this module imports none of them."""
+"""Checks of numbers and arrays that every part of fastconv may use: this module imports none of them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ def integer(value: Any, name: str, minimum: int = 1) -> int:
 
     Raises TypeError for a bool, float or string, ValueError below ``minimum``, OverflowError above 2**31 - 1.
     """
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be an integer, got the bool {value}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
+    number = any_integer(value, name)
     if number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
     if number > INT_MAX:
         raise OverflowError(f"{name} = {number} is above 2**31 - 1")
     return number
+
+
+def any_integer(value: Any, name: str) -> int:
+    """Return ``value`` as an int of any size; TypeError for a bool, float or string."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got the bool {value}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
 
 
 def thread_count(value: Any) -> int:

@@ -7,12 +7,12 @@ the spatial form; J. Salmon et al. (SC 2011) for the generator, Philox4x32-10.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from fastconv import _kernels
+from fastconv.checks import any_integer
 from fastconv.ops import _checks
 
 
@@ -66,12 +66,7 @@ def _parameters(rate: Any, seed: Any, counter: Any) -> tuple[int, int, int, floa
 
 
 def _word(value: Any, name: str) -> int:
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be an integer, got the bool {value}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
+    number = any_integer(value, name)
     if not 0 <= number < 2**64:
         raise ValueError(f"{name} must be in [0, 2**64), got {number}")
     return number
