@@ -1,7 +1,8 @@
 """Running a graph: a flat list of steps, forwards and backwards, that holds on to nothing it does not need.
 
-There is one loop each way. Whoever wants to see every call passes an observer: ``call(step, function, *arguments,
-**options)`` is called in place of ``function(*arguments, **options)`` and returns what it returns.
+There is one loop each way, and a plain one for :meth:`Plan.trace`, whose reader may stop at any step. Whoever wants to
+see every call passes an observer: ``call(step, function, *arguments, **options)`` is called in place of
+``function(*arguments, **options)`` and returns what it returns.
 """
 
 from __future__ import annotations
