@@ -26,10 +26,12 @@ void discard(array a);
  * reports a write outside of got. Frees both. */
 void expect(const char *what, array got, double *want, double tolerance);
 void expect_ok(const char *what, fc_status status);
+void expect_true(const char *what, int holds);
 /* float32's and float64's: of sums in another order; of functions. */
 double tolerance(void);
 
 void check_products(void);    /* check_products.c: convolution, gemm */
-void check_elementwise(void); /* check_elementwise.c: the rest */
+void check_elementwise(void); /* check_elementwise.c: the other kernels */
+void check_workspace(void);   /* check_workspace.c: the memory of a call */
 
 #endif

@@ -76,6 +76,11 @@ void expect_ok(const char *what, fc_status status) {
   if (status != FC_OK) fail(what, how);
 }
 
+void expect_true(const char *what, int holds) {
+  compared++;
+  if (!holds) fail(what, "does not hold");
+}
+
 void expect(const char *what, array got, double *want, double tolerance) {
   char how[160];
   double largest = 0;
@@ -111,6 +116,7 @@ int main(int argc, char **argv) {
     check_products();
     check_elementwise();
   }
+  check_workspace();
   size_t used, waiting;
   fc_pool_usage(&used, &waiting);
   if (used) fail("memory", "a kernel kept a block");
