@@ -26,6 +26,7 @@ CASES = [
     ConvCase(2, (10, 9), 6, 10, (4, 4), (1, 1), "same"),
     ConvCase(2, (12, 15), 20, 18, (5, 5), (1, 1), 2),
     ConvCase(2, (23, 27), 3, 20, (11, 11), (4, 4)),  # strided: space to depth
+    ConvCase(2, (14, 15), 3, 8, (11, 11), (4, 4)),  # the last rows and columns under no window
     ConvCase(1, (30, 31), 3, 64, (7, 7), (2, 2), 3),
     ConvCase(2, (15, 16), 10, 12, (5, 5), (2, 2), ((2, 1), (0, 2))),
     ConvCase(1, (28, 20), 2, 33, (7, 10), (2, 3), 1),
